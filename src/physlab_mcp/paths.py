@@ -1,0 +1,125 @@
+"""Where data is kept. Every path below the data directory is named here and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from physlab_mcp.errors import ForbiddenError
+
+
+def default_data_dir() -> Path:
+    """`$PHYSLAB_DATA_DIR`, else the platform's user data directory."""
+    named = os.environ.get("PHYSLAB_DATA_DIR")
+    if named:
+        return Path(named).expanduser().absolute()
+    from platformdirs import user_data_path
+
+    return user_data_path("physlab-mcp", appauthor=False)
+
+
+class DataDir:
+    """The data directory and every place in it."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).expanduser().absolute()
+
+    def create(self) -> DataDir:
+        """Make the directory (0700) and its rooms."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for place in (self.blobs, self.jobs, self.spool, self.logs):
+            place.mkdir(exist_ok=True, mode=0o700)
+        return self
+
+    @property
+    def store(self) -> Path:
+        """The SQLite file."""
+        return self.root / "physlab.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Artifacts by SHA-256: blobs/<2 hex>/<62 hex>."""
+        return self.root / "blobs"
+
+    @property
+    def jobs(self) -> Path:
+        """Job folders: jobs/<2 hex>/<job id>."""
+        return self.root / "jobs"
+
+    @property
+    def spool(self) -> Path:
+        """One file per warm worker."""
+        return self.root / "spool"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the engine and of workers."""
+        return self.root / "logs"
+
+    @property
+    def engine_lock(self) -> Path:
+        """Held by the engine of this host while it lives."""
+        return self.root / "engine.lock"
+
+    @property
+    def engine_log(self) -> Path:
+        """What the engine says."""
+        return self.logs / "engine.log"
+
+    @property
+    def http_token(self) -> Path:
+        """0600 file with the bearer token of the HTTP servers."""
+        return self.root / "http.token"
+
+    def job_folder(self, job_id: str) -> Path:
+        """The folder of one job, sharded by two hex digits of its id's hash."""
+        shard = hashlib.sha256(job_id.encode()).hexdigest()[:2]
+        return self.jobs / shard / job_id
+
+    def engine_socket(self) -> Path:
+        """A short path for the engine's socket: Unix sockets allow about 100 bytes."""
+        if sys.platform == "win32":
+            return self.root / "engine.addr"
+        base = os.environ.get("XDG_RUNTIME_DIR")
+        uid = os.getuid()
+        folder = Path(base) / "physlab" if base and Path(base).is_dir() else Path(tempfile.gettempdir()) / f"physlab-{uid}"
+        folder.mkdir(mode=0o700, exist_ok=True, parents=True)
+        owner = folder.stat()
+        if owner.st_uid != uid or owner.st_mode & 0o077:
+            raise ForbiddenError(
+                f"The socket folder {folder} belongs to user {owner.st_uid} with mode {owner.st_mode & 0o777:o}.",
+                got=str(folder),
+                remedy="Remove it, or set XDG_RUNTIME_DIR to a private folder of yours.",
+            )
+        return folder / (hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:16] + ".sock")
+
+
+def confine(path: str | Path, roots: list[Path], *, field: str, must_exist: bool = True) -> Path:
+    """Resolve `path` with all symbolic links and check that it lies under one of `roots`.
+
+    Raises:
+        ForbiddenError: it lies outside of all roots, or does not exist although it must.
+
+    """
+    named = Path(path).expanduser()
+    if not named.is_absolute() and roots:
+        named = roots[0] / named
+    real = named.resolve()
+    if not any(real == root or real.is_relative_to(root) for root in (r.resolve() for r in roots)):
+        raise ForbiddenError(
+            f"{field} names {str(path)!r}, which lies outside of the allowed roots.",
+            field=field,
+            got=str(path),
+            remedy="Allowed: " + ", ".join(str(r) for r in roots) + ". Start the server with --root DIR to allow more.",
+        )
+    if must_exist and not real.exists():
+        raise ForbiddenError(
+            f"{field} names {str(path)!r}, which does not exist.",
+            field=field,
+            got=str(path),
+            remedy="Name an existing file or folder.",
+        )
+    return real
