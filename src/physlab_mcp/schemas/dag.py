@@ -77,8 +77,6 @@ class DagSpec(_Model):
 class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     """A node in canonical form: defaults filled in, inputs resolved to node ids, ranks known.
 
-    `needs` are the ids of the nodes that must succeed first (data and order), sorted. `static_key` is computed from
-    the node type, its code version, `params` (which carry the emit_* flags), the device kind and dtype.
     """
 
     id: str
@@ -86,7 +84,6 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     params: dict[str, Any]
     needs: tuple[str, ...] = ()
     rank: float = 1.0
-    static_key: str | None = None
     device: str = "cpu"
     require_device: bool = False
     backend: str = "local"
