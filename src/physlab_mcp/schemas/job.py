@@ -117,4 +117,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cache_key: str | None = None  # set once the inputs are known
     started_at: float = 0.0
     ended_at: float = 0.0
-    pk: int = 0  # the store's own row number; 0 until stored
+    pk: int = 0  # the store's own row numbers; 0 until stored
+    run_pk: int = 0
+    plan_pk: int = 0
+    last_seq: int = 0  # the job's newest event

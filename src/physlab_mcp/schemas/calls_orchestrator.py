@@ -1,0 +1,177 @@
+"""Calls of the tool `experiment_orchestrator`: node types, DAGs, runs, sweeps, reports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from physlab_mcp.schemas.calls import LISTED_STATES, SINCE, Call, CallPart, Listing, PublishedAs, Waiting
+from physlab_mcp.schemas.dag import DagSpec
+
+RUN = Field(min_length=1, max_length=200, description="run- or sweep- handle")
+
+Spec = Annotated[dict[str, Any], PublishedAs(DagSpec)]
+
+_NODES = [{"id": "rydberg", "tool": "constants_get", "params": {"name": "R_inf"}}]
+_SPEC: dict[str, Any] = {"nodes": _NODES, "metadata": {"title": "Rydberg constant"}}
+
+
+class SweepCall(CallPart):
+    """The points of a sweep: a grid, last parameter fastest."""
+
+    space: dict[str, Any] = Field(
+        min_length=1,
+        description="by 'node.param': [values], {range: [start, stop, step]} or {linspace: [start, stop, n]}",
+    )
+    mode: Literal["grid"] = "grid"
+    on_failure: Literal["continue", "stop"] = "continue"
+    limit: int | None = Field(default=None, ge=1, description="largest number of points accepted")
+
+
+class Catalog(Listing):
+    """node types; schema and example of one"""
+
+    example: ClassVar[dict[str, Any]] = {"method": "catalog", "tool": "quantum"}
+
+    method: Literal["catalog"]
+    query: str | None = Field(default=None, max_length=200, description="words to look for")
+    tool: str | None = Field(default=None, max_length=100)
+    node_method: str | None = Field(default=None, max_length=100)
+    kind: Literal["nodes", "backends"] = "nodes"
+
+
+class DefineDag(Call):
+    """check and store an experiment; dag_id"""
+
+    example: ClassVar[dict[str, Any]] = {"method": "define_dag", "spec": _SPEC}
+
+    method: Literal["define_dag"]
+    spec: Spec
+
+
+class _DagOrSpec(Call):
+    dag_id: str | None = Field(default=None, min_length=1, max_length=200, description="of define_dag, or give spec")
+    spec: Spec | None = Field(
+        default=None,
+        description='the experiment; a param {"$from": node_id, "key": "values.x"} takes another node\'s output',
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> _DagOrSpec:
+        if (self.dag_id is None) == (self.spec is None):
+            raise ValueError("give exactly one of dag_id, spec")
+        return self
+
+
+class ValidateDag(_DagOrSpec):
+    """all defects at once"""
+
+    example: ClassVar[dict[str, Any]] = {"method": "validate_dag", "spec": _SPEC}
+
+    method: Literal["validate_dag"]
+
+
+class RunDag(_DagOrSpec, Waiting):
+    """run once, or once per sweep point; run_id or sweep_id at once"""
+
+    example: ClassVar[dict[str, Any]] = {"method": "run_dag", "spec": _SPEC, "wait_s": 20}
+
+    method: Literal["run_dag"]
+    parallelism: int = Field(default=0, ge=0, le=10_000, description="jobs at once; 0 = no limit")
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="overrides: {node_id: {param: value}}")
+    sweep: SweepCall | None = None
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    use_cache: bool = Field(default=True, description="take equal finished work from the cache")
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=200, description="same key, same handle")
+
+
+class RunStatus(Waiting, Listing):
+    """state and progress; nodes of a run, points of a sweep"""
+
+    example: ClassVar[dict[str, Any]] = {
+        "method": "run_status",
+        "run_id": "run-01j0example0000000000000",
+        "wait_s": 20,
+        "since_seq": 0,
+    }
+
+    method: Literal["run_status"]
+    run_id: str = RUN
+    since_seq: int = Field(default=0, ge=0, description="last_seq already seen")
+
+
+class RunResult(Listing):
+    """values, figures, artifacts; a table for a sweep"""
+
+    example: ClassVar[dict[str, Any]] = {"method": "run_result", "run_id": "run-01j0example0000000000000"}
+
+    method: Literal["run_result"]
+    run_id: str = RUN
+
+
+class RunCancel(Call):
+    """stop a run or sweep; asking twice is fine"""
+
+    example: ClassVar[dict[str, Any]] = {"method": "run_cancel", "run_id": "run-01j0example0000000000000"}
+
+    method: Literal["run_cancel"]
+    run_id: str = RUN
+
+
+class RunList(Listing):
+    """runs and sweeps, newest first"""
+
+    example: ClassVar[dict[str, Any]] = {"method": "run_list", "state": "succeeded", "limit": 10}
+
+    method: Literal["run_list"]
+    state: LISTED_STATES | None = None
+    since: str | None = Field(default=None, max_length=64, description=SINCE)
+
+
+class ExplainCache(Call):
+    """which cache key field differs"""
+
+    example: ClassVar[dict[str, Any]] = {
+        "method": "explain_cache",
+        "run_id": "run-01j0example0000000000000",
+        "node_id": "rydberg",
+    }
+
+    method: Literal["explain_cache"]
+    run_id: str = RUN
+    node_id: str | None = Field(default=None, max_length=100)
+    other_run_id: str | None = Field(default=None, max_length=200)
+
+
+class PublishReport(Call):
+    """PDF of a finished run"""
+
+    example: ClassVar[dict[str, Any]] = {
+        "method": "publish_report",
+        "run_id": "run-01j0example0000000000000",
+        "title": "Rydberg constant",
+        "authors": ["A. Physicist"],
+        "bib": ["@book{griffiths2018, title={Introduction to Quantum Mechanics}, author={Griffiths, D.}, year={2018}}"],
+    }
+
+    method: Literal["publish_report"]
+    run_id: str = RUN
+    title: str | None = Field(default=None, min_length=1, max_length=300)
+    authors: list[str] = Field(default_factory=list, max_length=200)
+    bib: list[str] = Field(default_factory=list, max_length=1000, description="BibTeX entries")
+    abstract: str | None = Field(default=None, max_length=20_000)
+
+
+CALLS: tuple[type[Call], ...] = (
+    Catalog,
+    DefineDag,
+    ValidateDag,
+    RunDag,
+    RunStatus,
+    RunResult,
+    RunCancel,
+    RunList,
+    ExplainCache,
+    PublishReport,
+)

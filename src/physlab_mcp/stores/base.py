@@ -1,0 +1,286 @@
+"""The Store: the durable memory of records. Each method is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from physlab_mcp.schemas.event import Event
+from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import JobState
+from physlab_mcp.schemas.run import Plan, Request, Run
+
+
+class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs. Fields that are None do not restrict; rows come newest first, `after` continues below a pk."""
+
+    states: tuple[JobState, ...] | None = None
+    owner: str | None = None
+    kind: str | None = None
+    backend: str | None = None
+    queue: str | None = None
+    run_id: str | None = None
+    plan_id: str | None = None
+    session_id: str | None = None
+    since: float | None = None
+    alone: bool = False  # only jobs that belong to no run
+    oldest_first: bool = False
+    after: int | None = None
+    limit: int = 100
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One job's step through one or several states, written as a swap on (pk, version) together with its events.
+
+    `new.version` is set by the store. `body` is the result or failure (JSON) kept when the job ends.
+    `cache_key` files a success for later hits. `waits_for` adds a soft edge to that job's pk (0: none).
+    """
+
+    old: Job
+    new: Job
+    path: tuple[JobState, ...] = ()
+    events: tuple[Event, ...] = ()
+    body: bytes | None = None
+    cache_key: str | None = None
+    waits_for: int = 0
+
+
+class Lead(msgspec.Struct, frozen=True):
+    """Leadership under a fence: a turn of an older fence is refused."""
+
+    name: str
+    claimer: str
+    fence: int
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A finished job whose result may be used again."""
+
+    job_id: str
+    at: float
+    body: bytes
+
+
+class PlanState(msgspec.Struct, frozen=True):
+    """A plan with what the store counts for it."""
+
+    plan: Plan
+    counts: dict[str, int]
+    jobs: int
+    started_at: float
+    ended_at: float
+    first_seq: int = 0
+    last_seq: int = 0
+    pk: int = 0
+
+
+class TurnView(Protocol):
+    """What the engine may read inside its own turn, seeing the turn's changes."""
+
+    def ready(self, backend: str, *, now: float, limit: int, saturated: Collection[str]) -> list[Job]:
+        """Ready jobs in order (priority, position, rank, age), none of a saturated group."""
+        ...
+
+    def results(self, job_ids: Collection[str]) -> dict[str, bytes]:
+        """Bodies of finished jobs."""
+        ...
+
+    def hits(self, keys: Collection[str]) -> dict[str, Hit]:
+        """Cached successes by cache key."""
+        ...
+
+    def forget(self, key: str) -> None:
+        """Remove a cache entry whose artifacts are no longer intact."""
+        ...
+
+    def same_work(self, keys: Collection[str]) -> dict[str, int]:
+        """pk of a live job that is computing the same key."""
+        ...
+
+    def requests(self, limit: int) -> list[Request]:
+        """Requests not yet carried out, oldest first."""
+        ...
+
+    def carried(self, request_id: str) -> None:
+        """Mark a request as carried out."""
+        ...
+
+    def live_of(self, subject: str, *, states: Collection[JobState], limit: int) -> list[Job]:
+        """Live jobs of a job, run or sweep handle."""
+        ...
+
+    def flag_plan(self, plan_id: str, *, paused: bool | None = None, stopped: bool | None = None) -> None:
+        """Pause, resume or stop the expansion of a plan."""
+        ...
+
+    def open_plans(self, limit: int) -> list[PlanState]:
+        """Plans with points still to expand."""
+        ...
+
+    def expand(self, plan: Plan, points: Sequence[tuple[Run, Sequence[Job]]]) -> None:
+        """Add the runs and jobs of the plan's next points and move its `next_index`."""
+        ...
+
+    def reorder(self, job: Job, position: int) -> None:
+        """Move a pending job to `position` (1 = next) among its backend's waiting jobs of the same priority."""
+        ...
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Append events within the turn."""
+        ...
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What a turn did."""
+
+    refused: dict[str, str]  # job id -> why its change was not written
+    seq: int  # newest event
+    durable_seq: int
+    next_at: float | None  # when a pending job's not_before comes due
+    wrote: bool
+
+
+class Store(Protocol):
+    """Durable memory. Any number of processes may use one store at the same time."""
+
+    async def add_jobs(self, jobs: Sequence[Job], *, durable: bool = True) -> list[str]:
+        """Add jobs; for a known (owner, idempotency_key) the first one's id is returned and no second row is made."""
+        ...
+
+    async def get_jobs(self, ids: Sequence[str]) -> list[Job]:
+        """The jobs that exist among `ids`, in that order."""
+        ...
+
+    async def find_jobs(self, query: JobQuery) -> list[Job]:
+        """Jobs that match."""
+        ...
+
+    async def count_jobs(self, query: JobQuery) -> Mapping[JobState, int]:
+        """Numbers per state; kept counts for a run or plan, counted otherwise."""
+        ...
+
+    async def update_jobs(self, changes: Sequence[Change], *, durable: bool = False) -> Mapping[str, str]:
+        """Write swaps with their events, lowered needs and counts; the answer names the refused ones and why."""
+        ...
+
+    async def turn(
+        self,
+        lead: Lead,
+        changes: Sequence[Change],
+        decide: Callable[[TurnView], Sequence[Change] | None],
+        *,
+        now: float,
+        lease_s: float,
+        durable: bool = False,
+    ) -> Turn:
+        """A whole loop turn in one transaction: changes, then `decide` again and again until it answers None or nothing.
+
+        Raises:
+            ConflictError: the leadership is lost; nothing was written.
+
+        """
+        ...
+
+    async def lead(self, name: str, claimer: str, *, now: float, lease_s: float) -> int | None:
+        """Take or renew leadership; the fence, or None while another holds it."""
+        ...
+
+    async def get_leader(self, name: str) -> str | None:
+        """Who holds an unexpired lease, or held the last one."""
+        ...
+
+    async def depose(self, name: str, claimer: str) -> None:
+        """End the lease of a leader that is known to be dead."""
+        ...
+
+    async def resign(self, lead: Lead) -> None:
+        """Give leadership up at once."""
+        ...
+
+    async def renew(self, claimer: str, *, until: float) -> None:
+        """Prolong the leases of all of a claimer's live jobs."""
+        ...
+
+    async def adopt(self, claimer: str, *, until: float) -> list[Job]:
+        """Make every job abroad this claimer's, keeping its fence, and return them."""
+        ...
+
+    async def results(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Bodies (result or failure, JSON) of finished jobs."""
+        ...
+
+    async def add_plan(self, plan: Plan, dag_body: bytes) -> str:
+        """Add a plan (durably) with its dag; a known (owner, idempotency_key) answers the first one's id."""
+        ...
+
+    async def get_plan(self, plan_id: str) -> PlanState | None:
+        """A run or sweep as submitted, with its counts."""
+        ...
+
+    async def find_plans(
+        self,
+        *,
+        owner: str | None,
+        session_id: str | None = None,
+        since: float | None = None,
+        after: int | None = None,
+        limit: int = 50,
+    ) -> list[PlanState]:
+        """Plans, newest first."""
+        ...
+
+    async def get_run(self, run_id: str) -> Run | None:
+        """One run with its counts."""
+        ...
+
+    async def find_runs(self, plan_id: str, *, after_index: int = -1, limit: int = 100) -> list[Run]:
+        """The runs of a plan in the order of their points."""
+        ...
+
+    async def put(self, kind: str, record_id: str, body: Any, *, subject: str | None = None, durable: bool = True) -> bool:
+        """Add an immutable record (a JSON value); False if that id was there already."""
+        ...
+
+    async def get(self, kind: str, record_id: str) -> Any:
+        """A record's body, or None."""
+        ...
+
+    async def find(
+        self, kind: str, *, subject: str | None = None, after: int = 0, limit: int = 100, newest_first: bool = False
+    ) -> list[tuple[int, str, Any]]:
+        """(seq, id, body) of records in the order they were put."""
+        ...
+
+    async def request(self, request: Request) -> None:
+        """Append a request durably."""
+        ...
+
+    async def append(self, events: Sequence[Event]) -> int:
+        """Append events; the seq of the last."""
+        ...
+
+    async def events(self, *, after: int = 0, subject: str | None = None, limit: int = 100) -> list[Event]:
+        """Events in order of seq. `subject`: a job, run (also its jobs' events) or sweep."""
+        ...
+
+    async def seqs(self) -> tuple[int, int]:
+        """(newest seq, durable seq): every event up to the latter survives a power loss."""
+        ...
+
+    async def make_durable(self) -> int:
+        """Sync everything committed so far to the disk; the durable seq."""
+        ...
+
+    async def queue_position(self, job: Job) -> int | None:
+        """1 for the job that starts next on its backend; None if it is not waiting."""
+        ...
+
+    async def forget_results_of(self, sha256: str) -> int:
+        """Drop the cache entries whose results name an artifact that is no longer intact; how many."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close; committed work stays."""
+        ...

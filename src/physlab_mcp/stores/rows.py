@@ -1,0 +1,109 @@
+"""Between rows and records. Column lists stand once, here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from physlab_mcp.schemas.event import Event
+from physlab_mcp.schemas.job import Job, JobSpec, Reason
+from physlab_mcp.schemas.job_state import JobState, ReasonCode
+from physlab_mcp.schemas.run import Plan, Run
+
+encode = msgspec.json.Encoder().encode
+_spec = msgspec.json.Decoder(JobSpec).decode
+_plan = msgspec.json.Decoder(Plan).decode
+_events = msgspec.json.Decoder(list[tuple[str, float, int, dict[str, Any]]]).decode
+decode_json = msgspec.json.decode
+
+JOB_COLUMNS = (
+    "pk, id, kind, owner, session_id, run_id, sweep_id, point_index, node_id, run, plan, spec, state, reason,"
+    " reason_text, reason_since, version, attempt, lost, fence, claimer, lease_until, needs, needs_left, backend,"
+    " queue, native_id, submission, idx, priority, position, rank, not_before, created_at, observed_at,"
+    " idempotency_key, parallelism, grp, cache_key, started_at, ended_at, first_seq, last_seq"
+)
+INSERT_JOB = f"INSERT INTO jobs ({JOB_COLUMNS}) VALUES ({','.join('?' * 43)})"  # noqa: S608 - constant column names
+SELECT_JOB = f"SELECT {JOB_COLUMNS} FROM jobs"  # noqa: S608
+UPDATE_JOB = (
+    "UPDATE jobs SET state=?, reason=?, reason_text=?, reason_since=?, version=?, attempt=?, lost=?, fence=?,"
+    " claimer=?, lease_until=?, native_id=?, submission=?, idx=?, priority=?, position=?, not_before=?,"
+    " observed_at=?, cache_key=?, started_at=?, ended_at=?, last_seq=max(last_seq, ?) WHERE pk=? AND version=?"
+)
+STATE_COLUMNS = {state: "paused_jobs" if state is JobState.PAUSED else state.value for state in JobState}
+_COUNTS = ", ".join(STATE_COLUMNS.values())
+RUN_COLUMNS = (
+    f"pk, id, plan, owner, session_id, dag_id, point_index, point, title, jobs, created_at, started_at, ended_at, {_COUNTS}"
+)
+PLAN_COLUMNS = f"pk, body, next_index, paused, stopped, jobs, started_at, ended_at, first_seq, last_seq, {_COUNTS}"
+EVENT_SELECT = (
+    "SELECT e.seq, e.n, e.body, coalesce(e.subject, j.id), j.run_id FROM events e LEFT JOIN jobs j ON j.pk = e.job"
+)
+_STATES = tuple(STATE_COLUMNS)
+
+
+def job_row(job: Job, *, pk: int, first_seq: int) -> tuple[Any, ...]:
+    """The values of INSERT_JOB."""
+    return (
+        pk, job.id, job.kind, job.owner, job.session_id, job.run_id, job.sweep_id, job.point_index, job.node_id,
+        job.run_pk or None, job.plan_pk or None, encode(job.spec), job.state.value, job.reason.code.value,
+        job.reason.text, job.reason.since, job.version, job.attempt, job.lost, job.fence, job.claimer,
+        job.lease_until, " ".join(job.needs), job.needs_left, job.backend, job.queue, job.native_id, job.submission,
+        job.index, job.priority, job.position, job.rank, job.not_before, job.created_at, job.observed_at,
+        job.idempotency_key, job.parallelism, job.group, job.cache_key, job.started_at, job.ended_at, first_seq,
+        first_seq,
+    )  # fmt: skip
+
+
+def update_row(new: Job, *, version: int, last_seq: int, old: Job) -> tuple[Any, ...]:
+    """The values of UPDATE_JOB."""
+    return (
+        new.state.value, new.reason.code.value, new.reason.text, new.reason.since, version, new.attempt, new.lost,
+        new.fence, new.claimer, new.lease_until, new.native_id, new.submission, new.index, new.priority,
+        new.position, new.not_before, new.observed_at, new.cache_key, new.started_at, new.ended_at, last_seq,
+        old.pk, old.version,
+    )  # fmt: skip
+
+
+def job_of(r: tuple[Any, ...]) -> Job:
+    """A job from a row of JOB_COLUMNS."""
+    return Job(
+        pk=r[0], id=r[1], kind=r[2], owner=r[3], session_id=r[4], run_id=r[5], sweep_id=r[6], point_index=r[7],
+        node_id=r[8], run_pk=r[9] or 0, plan_pk=r[10] or 0, spec=_spec(r[11]), state=JobState(r[12]),
+        reason=Reason(ReasonCode(r[13]), r[14], r[15]), version=r[16], attempt=r[17], lost=r[18], fence=r[19],
+        claimer=r[20], lease_until=r[21], needs=tuple(r[22].split()), needs_left=r[23], backend=r[24], queue=r[25],
+        native_id=r[26], submission=r[27], index=r[28], priority=r[29], position=r[30], rank=r[31],
+        not_before=r[32], created_at=r[33], observed_at=r[34], idempotency_key=r[35], parallelism=r[36],
+        group=r[37], cache_key=r[38], started_at=r[39], ended_at=r[40], last_seq=r[42],
+    )  # fmt: skip
+
+
+def counts_of(values: tuple[Any, ...]) -> dict[str, int]:
+    """State -> number, zeros left out."""
+    return {state.value: n for state, n in zip(_STATES, values, strict=True) if n}
+
+
+def run_of(r: tuple[Any, ...]) -> Run:
+    """A run from a row of RUN_COLUMNS."""
+    return Run(
+        pk=r[0], id=r[1], owner=r[3], session_id=r[4], dag_id=r[5], point_index=r[6], point=decode_json(r[7]),
+        title=r[8], total=r[9], expanded=True, created_at=r[10], started_at=r[11], ended_at=r[12],
+        counts=counts_of(r[13:]),
+    )  # fmt: skip
+
+
+def plan_of(r: tuple[Any, ...]) -> tuple[Plan, dict[str, int]]:
+    """A plan with its kept columns, and its counts, from a row of PLAN_COLUMNS."""
+    plan = msgspec.structs.replace(_plan(r[1]), next_index=r[2], paused=bool(r[3]), stopped=bool(r[4]))
+    return plan, counts_of(r[10:])
+
+
+def events_of(row: tuple[Any, ...], *, after: int = 0) -> list[Event]:
+    """The events that one row of EVENT_SELECT holds, those above `after`."""
+    seq, n, body, subject, run_id = row
+    first = seq - n + 1
+    return [
+        Event(kind, subject, at, data, attempt, first + i, run_id)
+        for i, (kind, at, attempt, data) in enumerate(_events(body))
+        if first + i > after
+    ]

@@ -1,0 +1,377 @@
+"""What one write transaction does: swaps with their events, lowered needs, kept counts, ends of runs."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from physlab_mcp.errors import ConflictError
+from physlab_mcp.schemas.event import Event
+from physlab_mcp.schemas.job import Job, Reason
+from physlab_mcp.schemas.job_state import LIVE, TERMINAL, JobState, ReasonCode, check_path
+from physlab_mcp.schemas.run import Plan, Request, Run, run_state
+from physlab_mcp.stores import rows
+from physlab_mcp.stores.base import Change, Hit, PlanState
+
+_ENDS = tuple(STATE.value for STATE in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED))
+
+
+def marks(values: Collection[Any]) -> str:
+    """`?,?,?` for an IN clause."""
+    return ",".join("?" * len(values))
+
+
+class Transaction:
+    """One open transaction. Implements TurnView; `finish` must be called before the commit."""
+
+    def __init__(self, connection: sqlite3.Connection, *, now: float | None = None) -> None:
+        self._db = connection
+        self.now = time.time() if now is None else now
+        self.seq: int = connection.execute("SELECT value FROM meta WHERE key = 'seq'").fetchone()[0]
+        self._first_seq = self.seq
+        self._run_deltas: dict[int, dict[JobState, int]] = {}
+        self._plan_deltas: dict[int, dict[JobState, int]] = {}
+        self.ended = False  # a run or sweep ended: its acknowledgement needs a full sync
+        self.refused: dict[str, str] = {}
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    def _write_events(self, job: int | None, subject: str | None, items: Sequence[tuple[str, float, int, Any]]) -> int:
+        self.seq += len(items)
+        self._db.execute(
+            "INSERT INTO events (seq, n, job, subject, body) VALUES (?,?,?,?,?)",
+            (self.seq, len(items), job, subject, rows.encode(items)),
+        )
+        return self.seq
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Append events; neighbours of one subject share a row."""
+        start = 0
+        for i in range(1, len(events) + 1):
+            if i < len(events) and events[i].subject == events[start].subject:
+                continue
+            group = events[start:i]
+            start = i
+            subject = group[0].subject
+            found = (
+                self._db.execute("SELECT pk FROM jobs WHERE id = ?", (subject,)).fetchone()
+                if subject.startswith("job-")
+                else None
+            )
+            items = [(e.kind, e.at, e.attempt, e.data) for e in group]
+            if found is None:
+                self._write_events(None, subject, items)
+            else:
+                seq = self._write_events(found[0], None, items)
+                self._db.execute("UPDATE jobs SET last_seq = ? WHERE pk = ?", (seq, found[0]))
+
+    # -- swaps -----------------------------------------------------------------------------------------------
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Write swaps; those whose job moved on meanwhile are refused and noted in `refused`."""
+        stack = list(changes)[::-1]
+        while stack:
+            change = stack.pop()
+            if self._swap(change) and change.new.state in TERMINAL and change.old.state not in TERMINAL:
+                stack.extend(self._release(change.new))
+
+    def _swap(self, change: Change) -> bool:
+        old, new = change.old, change.new
+        if change.path:
+            check_path(old.state, change.path)
+        if (change.path[-1] if change.path else old.state) is not new.state:
+            raise ConflictError(f"The path of {old.id} ends elsewhere than {new.state.value!r}.", got=str(change.path))
+        count = len(change.path) + len(change.events)
+        last_seq = self.seq + count if count else 0
+        version = old.version + max(1, len(change.path))
+        done = self._db.execute(rows.UPDATE_JOB, rows.update_row(new, version=version, last_seq=last_seq, old=old))
+        if done.rowcount != 1:
+            self.refused[old.id] = f"expected version {old.version}, but the job moved on"
+            return False
+        if count:
+            self._write_events(old.pk, None, self._items(change))
+        if new.state is not old.state:
+            self._count(old.run_pk, old.plan_pk, old.state, new.state)
+        if change.waits_for:
+            edge = self._db.execute("INSERT OR IGNORE INTO needs VALUES (?,?,1)", (change.waits_for, old.pk))
+            self._db.execute("UPDATE jobs SET needs_left = needs_left + ? WHERE pk = ?", (edge.rowcount, old.pk))
+        if change.body is not None:
+            self._db.execute("INSERT INTO results (job, body) VALUES (?,?)", (old.pk, change.body))
+        if change.cache_key is not None:
+            self._db.execute("INSERT OR REPLACE INTO cache VALUES (?,?,?)", (change.cache_key, old.pk, self.now))
+        return True
+
+    def _items(self, change: Change) -> list[tuple[str, float, int, Any]]:
+        new, before = change.new, change.old.state
+        items: list[tuple[str, float, int, Any]] = []
+        for i, state in enumerate(change.path):
+            data: dict[str, Any] = {"from": before.value, "to": state.value}
+            if i == len(change.path) - 1:
+                for event in change.events:  # what happened before the last step stands before it
+                    items.append((event.kind, event.at, event.attempt or new.attempt, event.data))
+                if new.reason.code is not ReasonCode.NONE:
+                    data["reason"] = new.reason.code.value
+                    if new.reason.text:
+                        data["text"] = new.reason.text
+            at = self.now
+            if state is JobState.RUNNING and new.started_at:
+                at = new.started_at
+            items.append(("state", at, new.attempt, data))
+            before = state
+        if not change.path:
+            items.extend((e.kind, e.at, e.attempt or new.attempt, e.data) for e in change.events)
+        return items
+
+    def _count(self, run: int, plan: int, old: JobState | None, new: JobState, n: int = 1) -> None:
+        for pk, deltas in ((run, self._run_deltas), (plan, self._plan_deltas)):
+            if not pk:
+                continue
+            delta = deltas.setdefault(pk, defaultdict(int))
+            if old is not None:
+                delta[old] -= n
+            delta[new] += n
+
+    def _release(self, job: Job) -> list[Change]:
+        """Lower the needs of those who waited; the answer holds the skips of those who waited in vain."""
+        good = job.state is JobState.SUCCEEDED
+        self._db.execute(
+            "UPDATE jobs SET needs_left = needs_left - 1, reason = CASE needs_left WHEN 1 THEN 'slot' ELSE reason END,"
+            " reason_text = CASE needs_left WHEN 1 THEN '' ELSE reason_text END"
+            " WHERE pk IN (SELECT child FROM needs WHERE parent = ? AND (soft = 1 OR ?))",
+            (job.pk, good),
+        )
+        if good:
+            return []
+        waiting = self._jobs(
+            f"{rows.SELECT_JOB} WHERE state IN ('pending','paused','held')"
+            " AND pk IN (SELECT child FROM needs WHERE parent = ? AND soft = 0)",
+            (job.pk,),
+        )
+        return [self._skip(child, job) for child in waiting]
+
+    def _skip(self, child: Job, parent: Job) -> Change:
+        text = f"{parent.node_id or parent.id} {parent.state.value}"
+        new = msgspec.structs.replace(
+            child,
+            state=JobState.SKIPPED,
+            reason=Reason(ReasonCode.NEED_FAILED, text, self.now),
+            ended_at=self.now,
+        )
+        path = (JobState.SKIPPED,) if child.state is JobState.PENDING else (JobState.PENDING, JobState.SKIPPED)
+        return Change(old=child, new=new, path=path)
+
+    # -- adding ----------------------------------------------------------------------------------------------
+
+    def insert_jobs(self, jobs: Sequence[Job]) -> None:
+        """Insert new jobs with their first event and edges. Needs may name jobs of this batch or stored ones."""
+        if not jobs:
+            return
+        top = self._db.execute("SELECT coalesce(max(pk), 0) FROM jobs").fetchone()[0]
+        pks = {job.id: top + 1 + i for i, job in enumerate(jobs)}
+        foreign = {need for job in jobs for need in job.needs if need not in pks}
+        ended: dict[str, tuple[int, str]] = {}
+        if foreign:
+            found = self._db.execute(f"SELECT id, pk, state FROM jobs WHERE id IN ({marks(foreign)})", tuple(foreign))  # noqa: S608
+            ended = {row[0]: (row[1], row[2]) for row in found}
+        job_rows: list[tuple[Any, ...]] = []
+        event_rows: list[tuple[Any, ...]] = []
+        edges: list[tuple[int, int, int]] = []
+        for job in jobs:
+            pk = pks[job.id]
+            self.seq += 1
+            left = 0
+            for need in job.needs:
+                if need in pks:
+                    edges.append((pks[need], pk, 0))
+                    left += 1
+                elif need in ended and ended[need][1] != JobState.SUCCEEDED:
+                    edges.append((ended[need][0], pk, 0))
+                    left += 1
+            stored = job if left == job.needs_left else msgspec.structs.replace(job, needs_left=left)
+            job_rows.append(rows.job_row(stored, pk=pk, first_seq=self.seq))
+            items = [("state", job.created_at, job.attempt, {"to": job.state.value})]
+            event_rows.append((self.seq, 1, pk, None, rows.encode(items)))
+            self._count(job.run_pk, job.plan_pk, None, job.state)
+        self._db.executemany(rows.INSERT_JOB, job_rows)
+        self._db.executemany("INSERT INTO events (seq, n, job, subject, body) VALUES (?,?,?,?,?)", event_rows)
+        if edges:
+            self._db.executemany("INSERT OR IGNORE INTO needs VALUES (?,?,?)", edges)
+        in_vain = [pk for pk, state in ended.values() if state in _ENDS and state != JobState.SUCCEEDED]
+        for pk in in_vain:
+            parents = self._jobs(f"{rows.SELECT_JOB} WHERE pk = ?", (pk,))
+            self.apply(self._release(parents[0]))
+
+    def expand(self, plan: Plan, points: Sequence[tuple[Run, Sequence[Job]]]) -> None:
+        """Add the runs and jobs of the plan's next points and move its `next_index`."""
+        pk = self._db.execute("SELECT pk FROM plans WHERE id = ?", (plan.id,)).fetchone()[0]
+        top = self._db.execute("SELECT coalesce(max(pk), 0) FROM runs").fetchone()[0]
+        run_rows: list[tuple[Any, ...]] = []
+        jobs: list[Job] = []
+        for i, (run, run_jobs) in enumerate(points):
+            run_pk = top + 1 + i
+            run_rows.append((
+                run_pk, run.id, pk, run.owner, run.session_id, run.dag_id, run.point_index,
+                rows.encode(run.point).decode(), run.title, len(run_jobs), run.created_at,
+            ))  # fmt: skip
+            jobs.extend(msgspec.structs.replace(job, run_pk=run_pk, plan_pk=pk) for job in run_jobs)
+        self._db.executemany(
+            "INSERT INTO runs (pk, id, plan, owner, session_id, dag_id, point_index, point, title, jobs, created_at)"
+            f" VALUES ({marks(range(11))})",  # noqa: S608
+            run_rows,
+        )
+        self.insert_jobs(jobs)
+        self._db.execute(
+            "UPDATE plans SET next_index = next_index + ?, jobs = jobs + ? WHERE pk = ?", (len(points), len(jobs), pk)
+        )
+        self._plan_deltas.setdefault(pk, defaultdict(int))
+
+    # -- TurnView --------------------------------------------------------------------------------------------
+
+    def _jobs(self, sql: str, values: Sequence[Any]) -> list[Job]:
+        return [rows.job_of(row) for row in self._db.execute(sql, values)]
+
+    def ready(self, backend: str, *, now: float, limit: int, saturated: Collection[str]) -> list[Job]:
+        """See TurnView."""
+        without = f" AND (grp IS NULL OR grp NOT IN ({marks(saturated)}))" if saturated else ""
+        return self._jobs(
+            f"{rows.SELECT_JOB} INDEXED BY jobs_ready WHERE state = 'pending' AND needs_left = 0 AND backend = ?"
+            f" AND not_before <= ?{without} ORDER BY priority DESC, position, rank DESC, pk LIMIT ?",
+            (backend, now, *saturated, limit),
+        )
+
+    def results(self, job_ids: Collection[str]) -> dict[str, bytes]:
+        """See TurnView."""
+        found = self._db.execute(
+            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(job_ids)})",  # noqa: S608
+            tuple(job_ids),
+        )
+        return dict(found.fetchall())
+
+    def hits(self, keys: Collection[str]) -> dict[str, Hit]:
+        """See TurnView."""
+        found = self._db.execute(
+            "SELECT c.key, j.id, j.ended_at, r.body FROM cache c JOIN jobs j ON j.pk = c.job"
+            f" JOIN results r ON r.job = c.job WHERE c.key IN ({marks(keys)})",  # noqa: S608
+            tuple(keys),
+        )
+        return {row[0]: Hit(row[1], row[2], row[3]) for row in found}
+
+    def forget(self, key: str) -> None:
+        """See TurnView."""
+        self._db.execute("DELETE FROM cache WHERE key = ?", (key,))
+
+    def same_work(self, keys: Collection[str]) -> dict[str, int]:
+        """See TurnView."""
+        found = self._db.execute(
+            f"SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work WHERE cache_key IN ({marks(keys)})"  # noqa: S608
+            " AND state IN ('submitting','queued','running','paused','collecting')",
+            tuple(keys),
+        )
+        return dict(found.fetchall())
+
+    def requests(self, limit: int) -> list[Request]:
+        """See TurnView."""
+        found = self._db.execute(
+            "SELECT id, verb, subject, owner, at, args FROM requests WHERE carried = 0 ORDER BY seq LIMIT ?", (limit,)
+        )
+        return [
+            Request(id=r[0], verb=r[1], subject=r[2], owner=r[3], at=r[4], args=rows.decode_json(r[5])) for r in found
+        ]
+
+    def carried(self, request_id: str) -> None:
+        """See TurnView."""
+        self._db.execute("UPDATE requests SET carried = 1 WHERE id = ?", (request_id,))
+
+    def live_of(self, subject: str, *, states: Collection[JobState], limit: int) -> list[Job]:
+        """See TurnView."""
+        wanted = [state.value for state in states if state in LIVE]
+        where = {
+            "job": "id = ?",
+            "run": "run = (SELECT pk FROM runs WHERE id = ?)",
+            "sweep": "plan = (SELECT pk FROM plans WHERE id = ?)",
+        }[subject.split("-", 1)[0]]
+        return self._jobs(
+            f"{rows.SELECT_JOB} WHERE {where} AND state IN ({marks(wanted)}) ORDER BY pk LIMIT ?",
+            (subject, *wanted, limit),
+        )
+
+    def flag_plan(self, plan_id: str, *, paused: bool | None = None, stopped: bool | None = None) -> None:
+        """See TurnView."""
+        if paused is not None:
+            self._db.execute("UPDATE plans SET paused = ? WHERE id = ?", (paused, plan_id))
+        if stopped is not None:
+            self._db.execute("UPDATE plans SET stopped = ? WHERE id = ?", (stopped, plan_id))
+        found = self._db.execute("SELECT pk FROM plans WHERE id = ?", (plan_id,)).fetchone()
+        if found is not None:
+            self._plan_deltas.setdefault(found[0], defaultdict(int))
+
+    def open_plans(self, limit: int) -> list[PlanState]:
+        """See TurnView."""
+        found = self._db.execute(
+            f"SELECT {rows.PLAN_COLUMNS} FROM plans INDEXED BY plans_open"  # noqa: S608
+            " WHERE next_index < total AND paused = 0 AND stopped = 0 ORDER BY pk LIMIT ?",
+            (limit,),
+        )
+        return [plan_state(row) for row in found]
+
+    def reorder(self, job: Job, position: int) -> None:
+        """See TurnView."""
+        others = self._db.execute(
+            "SELECT pk, position FROM jobs WHERE state = 'pending' AND backend = ? AND priority = ? AND pk != ?"
+            " AND queue IS ? ORDER BY position, rank DESC, pk LIMIT ?",
+            (job.backend, job.priority, job.pk, job.queue, max(position, 10_000)),
+        ).fetchall()
+        before = [pk for pk, _ in others[: position - 1]]
+        after = [pk for pk, old in others[position - 1 :] if old < 0]
+        order = [*before, job.pk, *after]
+        self._db.executemany(
+            "UPDATE jobs SET position = ? WHERE pk = ?", [(i - len(order), pk) for i, pk in enumerate(order)]
+        )
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Write the counts, end the runs and sweeps that have nothing live, and the newest seq."""
+        for pk, delta in self._run_deltas.items():
+            row = self._add_counts("runs", pk, delta, "id, plan, jobs, ended_at")
+            counts = rows.counts_of(row[4:])
+            if row[3] == 0 and sum(counts.get(s, 0) for s in _ENDS) >= row[2]:
+                self._db.execute("UPDATE runs SET ended_at = ? WHERE pk = ?", (self.now, pk))
+                if self._db.execute("SELECT total FROM plans WHERE pk = ?", (row[1],)).fetchone()[0] > 1:
+                    state = run_state(row[2], expanded=True, counts=counts)
+                    self._write_events(None, row[0], [("run", self.now, 0, {"state": state})])
+        for pk, delta in self._plan_deltas.items():
+            row = self._add_counts("plans", pk, delta, "id, next_index >= total, stopped, jobs, ended_at")
+            counts = rows.counts_of(row[5:])
+            if row[4] == 0 and (row[1] or row[2]) and sum(counts.get(s, 0) for s in _ENDS) >= row[3]:
+                state = run_state(row[3], expanded=bool(row[1]), counts=counts, stopped=bool(row[2]) and not row[1])
+                seq = self._write_events(None, row[0], [("run", self.now, 0, {"state": state})])
+                self._db.execute("UPDATE plans SET ended_at = ?, last_seq = ? WHERE pk = ?", (self.now, seq, pk))
+                self.ended = True
+        if self.seq != self._first_seq:
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'seq'", (self.seq,))
+
+    def _add_counts(self, table: str, pk: int, delta: dict[JobState, int], returning: str) -> tuple[Any, ...]:
+        moved = {rows.STATE_COLUMNS[state]: n for state, n in delta.items() if n}
+        started = any(state is not JobState.PENDING for state, n in delta.items() if n > 0)
+        sets = [f"{column} = {column} + ?" for column in moved]
+        values: list[Any] = list(moved.values())
+        if started:
+            sets.append("started_at = CASE started_at WHEN 0 THEN ? ELSE started_at END")
+            values.append(self.now)
+        if not sets:
+            sets.append("jobs = jobs")
+        columns = ", ".join(rows.STATE_COLUMNS.values())
+        sql = f"UPDATE {table} SET {', '.join(sets)} WHERE pk = ? RETURNING {returning}, {columns}"  # noqa: S608
+        return self._db.execute(sql, (*values, pk)).fetchone()
+
+
+def plan_state(row: tuple[Any, ...]) -> PlanState:
+    """A PlanState from a row of PLAN_COLUMNS."""
+    plan, counts = rows.plan_of(row)
+    return PlanState(plan, counts, row[5], row[6], row[7], row[8], row[9], row[0])
