@@ -1,0 +1,176 @@
+"""Workers of an engine that is gone: they finish what they run, and their spools are read until they end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from physlab_mcp.backends.base import Observation
+from physlab_mcp.backends.local.spool import read_frames
+from physlab_mcp.backends.local.worker_process import Message, decode
+from physlab_mcp.backends.process import freeze, is_alive, kill_tree, thaw
+from physlab_mcp.paths import DataDir
+from physlab_mcp.schemas.job import Job
+
+_LOOK_EVERY_S = 0.05
+
+
+def messages_of(spool: Path) -> list[Message]:
+    """Whole records of a spool; a torn tail is ignored."""
+    try:
+        data = spool.read_bytes()
+    except FileNotFoundError:
+        return []
+    return [decode(payload) for payload in read_frames(data)]
+
+
+def what_became(spool: Path, jobs: Sequence[Job], *, token: str, ended: bool = True) -> Iterator[Observation]:
+    """What the spool of a worker says of the jobs it was given.
+
+    done where it holds a result. With `ended`: lost where it holds a start only, dropped where it holds neither.
+    Without: dropped where it holds neither, since a worker without engine starts nothing new.
+    """
+    done: dict[tuple[str, int], Message] = {}
+    begun: set[tuple[str, int]] = set()
+    for message in messages_of(spool):
+        key = (message.id, message.fence)
+        if message.t == "done":
+            done[key] = message
+        begun.add(key)
+    for job in jobs:
+        key = (job.id, job.fence)
+        if key in done:
+            m = done[key]
+            yield Observation(
+                job_id=m.id, fence=m.fence, kind="done", at=m.at, started_at=m.started,
+                result=bytes(m.result) if m.ok else None, failure=m.failure, token=token,
+            )  # fmt: skip
+        elif key not in begun:
+            yield Observation(job_id=job.id, fence=job.fence, kind="dropped", at=time.time())
+        elif ended:
+            yield Observation(job_id=job.id, fence=job.fence, kind="lost", at=time.time())
+
+
+class Orphan:
+    """One worker without an engine."""
+
+    def __init__(self, worker_id: str, spool: Path, pid: int, created: float) -> None:
+        self.id = worker_id
+        self.spool = spool
+        self.pid = pid
+        self.created = created
+        self.jobs: dict[str, Job] = {}
+        self.cancelled: set[str] = set()
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return is_alive(self.pid, self.created)
+
+
+class Orphans:
+    """Watches the spools of orphans and says what became of their jobs."""
+
+    def __init__(self, data: DataDir, put: Callable[[Observation], None]) -> None:
+        self._data = data
+        self._put = put
+        self._wake: Callable[[], None] = lambda: None
+        self._orphans: dict[str, Orphan] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin to observe."""
+        self._wake = wake
+
+    def count(self) -> int:
+        """How many still run something."""
+        return sum(1 for orphan in self._orphans.values() if orphan.jobs)
+
+    def adopt(self, jobs: Sequence[Job]) -> None:
+        """Take over node calls of an earlier engine."""
+        by_worker: dict[str, list[Job]] = {}
+        for job in jobs:
+            by_worker.setdefault(job.native_id or "", []).append(job)
+        for record in self._data.spool.glob("*.pid"):
+            worker_id = record.stem
+            try:
+                pid, created = record.read_text().split()
+            except ValueError:
+                pid, created = "0", "0"
+            orphan = Orphan(worker_id, record.with_suffix(".spool"), int(pid), float(created))
+            orphan.jobs = {job.id: job for job in by_worker.pop(worker_id, [])}
+            self._orphans[worker_id] = orphan
+        for worker_id, left in by_worker.items():  # no trace of the worker: it was never given them
+            for seen in what_became(self._data.spool / f"{worker_id}.spool", left, token=worker_id):
+                self._put(seen)
+        self._look()
+
+    def _look(self) -> None:
+        self._timer = None
+        found = False
+        for orphan in list(self._orphans.values()):
+            found = self._look_at(orphan) or found
+        if found:
+            self._wake()
+        if self._orphans:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look)
+
+    def _look_at(self, orphan: Orphan) -> bool:
+        ended = not orphan.alive()
+        any_done = False
+        for seen in what_became(orphan.spool, list(orphan.jobs.values()), token=orphan.id, ended=ended):
+            del orphan.jobs[seen.job_id]
+            if seen.kind != "done" and seen.job_id in orphan.cancelled:
+                seen = msgspec.structs.replace(seen, kind="cancelled")
+            any_done = any_done or seen.kind == "done"
+            self._put(seen)
+            self._wake()
+        if ended:
+            del self._orphans[orphan.id]
+            if not any_done:
+                self.forget_files(orphan.id)
+        return any_done
+
+    def forget_files(self, worker_id: str) -> None:
+        """Remove the spool of a worker that ended, once its results are in the store."""
+        if worker_id not in self._orphans:
+            (self._data.spool / f"{worker_id}.spool").unlink(missing_ok=True)
+            (self._data.spool / f"{worker_id}.pid").unlink(missing_ok=True)
+
+    def _of(self, job: Job) -> Orphan | None:
+        return next((orphan for orphan in self._orphans.values() if job.id in orphan.jobs), None)
+
+    def cancel(self, job: Job) -> None:
+        """Kill the orphan that runs it."""
+        orphan = self._of(job)
+        if orphan is None:
+            self._put(Observation(job_id=job.id, fence=job.fence, kind="cancelled", at=time.time()))
+            self._wake()
+            return
+        orphan.cancelled.add(job.id)
+        kill_tree(orphan.pid)
+
+    def freeze(self, job: Job) -> bool:
+        """Freeze the orphan that runs it."""
+        orphan = self._of(job)
+        if orphan is None:
+            return False
+        freeze(orphan.pid)
+        self._put(Observation(job_id=job.id, fence=job.fence, kind="paused", at=time.time()))
+        return True
+
+    def thaw(self, job: Job) -> bool:
+        """Let it go on."""
+        orphan = self._of(job)
+        if orphan is None:
+            return False
+        thaw(orphan.pid)
+        return True
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()

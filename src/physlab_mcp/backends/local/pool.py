@@ -1,0 +1,413 @@
+"""The warm half of the local backend: a few worker processes that run node calls back to back."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from physlab_mcp.backends.base import Assignment, Observation
+from physlab_mcp.backends.local.orphans import Orphans, what_became
+from physlab_mcp.backends.local.worker_process import BUDGET_S, Held, Message, WorkerProcess
+from physlab_mcp.paths import DataDir
+from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.result import Failure
+
+_TELL_STARTED_AFTER_S = 0.02  # a job that is done sooner is told as started and done at once
+_STEAL_AFTER_S = 0.05
+_TRIM_BYTES = 1 << 20
+
+
+class Pool:
+    """Places node calls on warm workers; each worker holds about BUDGET_S of estimated work."""
+
+    def __init__(self, data: DataDir, *, program: Path, size: int, hello: dict[str, Any], lease_s: float) -> None:
+        self.size = size
+        self._data = data
+        self._program = program
+        self._hello = {"blobs": str(data.blobs), **hello}
+        self._lease_s = lease_s
+        self._workers: dict[str, WorkerProcess] = {}
+        self._retired: dict[str, WorkerProcess] = {}
+        self._inbox: list[Observation] = []
+        self._unacknowledged: dict[str, int] = {}
+        self._gone: dict[str, WorkerProcess] = {}
+        self._estimates: dict[str, float] = {}
+        self._telling = False
+        self._wake: Callable[[], None] = lambda: None
+        self.orphans = Orphans(data, self._put)
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin to observe."""
+        self._wake = wake
+        self.orphans.start(wake)
+
+    # -- placing ---------------------------------------------------------------------------------------------
+
+    def busy(self) -> int:
+        """Cores in use: workers that hold something, weighted by what it asked for, and orphans."""
+        return self.orphans.count() + sum(
+            max((weight(h.job) for h in w.held.values()), default=0) for w in self._workers.values() if not _frozen(w)
+        )
+
+    def place(self, job: Job, *, taken: int) -> str | None:
+        """A worker for the job, or None. `taken`: cores that commands use."""
+        type_ = job.spec.node.type if job.spec.node else ""
+        estimate = self._estimates.get(type_, BUDGET_S)
+        usable = [w for w in self._workers.values() if w.has_room(estimate) and not _frozen(w)]
+        if job.group and job.parallelism:
+            holding = [w for w in self._workers.values() if job.group in w.groups]
+            if len(holding) >= job.parallelism:
+                usable = [w for w in usable if job.group in w.groups]
+        worker = min(usable, key=lambda w: w.load_s, default=None)
+        if worker is None or worker.held:
+            fresh = self._fresh(job, taken)
+            worker = fresh or worker
+        elif self.busy() + taken >= self.size:
+            return None  # an idle worker, but commands use its core
+        if worker is None:
+            return None
+        worker.hold(job, type_, estimate)
+        return worker.id
+
+    def _fresh(self, job: Job, taken: int) -> WorkerProcess | None:
+        counted = [w for w in self._workers.values() if not _frozen(w)]
+        if len(counted) + self.orphans.count() >= self.size or self.busy() + taken >= self.size:
+            return None
+        if job.group and job.parallelism and sum(job.group in w.groups for w in counted) >= job.parallelism:
+            return None
+        worker = WorkerProcess(
+            self._program, self._hello, spool=self._data.spool, log=self._data.logs / "workers.log"
+        )
+        self._workers[worker.id] = worker
+        self._unacknowledged[worker.id] = 0
+        asyncio.get_running_loop().add_reader(worker.socket, self._on_readable, worker)
+        return worker
+
+    def unplace(self, job: Job) -> None:
+        """Give a reservation back."""
+        for worker in self._workers.values():
+            worker.release(job.id)
+
+    def submit(self, assignments: Sequence[Assignment]) -> list[str]:
+        """Send placed jobs to their workers; the ids of jobs whose worker died in between."""
+        missed: list[str] = []
+        for one in assignments:
+            job, call = one.job, one.job.spec.node
+            worker = self._workers.get(job.native_id or "")
+            held = worker.held.get(job.id) if worker else None
+            if worker is None or held is None or call is None:
+                missed.append(job.id)
+                continue
+            held.job, held.sent = job, True
+            worker.say({
+                "op": "run", "id": job.id, "fence": job.fence, "attempt": job.attempt, "type": call.type,
+                "module": one.module, "params": one.params, "device": call.device, "code": one.code,
+                "folder": str(self._data.job_folder(job.id)),
+            })  # fmt: skip
+            if worker.unsent:
+                asyncio.get_running_loop().add_writer(worker.socket, self._on_writable, worker)
+        return missed
+
+    # -- listening -------------------------------------------------------------------------------------------
+
+    def _put(self, observation: Observation) -> None:
+        self._inbox.append(observation)
+        if observation.token is not None:
+            self._unacknowledged[observation.token] = self._unacknowledged.get(observation.token, 0) + 1
+
+    def drain(self) -> list[Observation]:
+        """What was seen since the last call."""
+        seen, self._inbox = self._inbox, []
+        return seen
+
+    def acknowledge(self, observations: Sequence[Observation]) -> None:
+        """Count down what is not yet in the store; trim or remove spools that hold nothing else."""
+        touched: set[str] = set()
+        for one in observations:
+            if one.token is not None:
+                self._unacknowledged[one.token] -= 1
+                touched.add(one.token)
+        for worker_id in touched:
+            if self._unacknowledged[worker_id]:
+                continue
+            worker = self._workers.get(worker_id)
+            if worker is not None and not worker.held and worker.spool_bytes > _TRIM_BYTES:
+                worker.spool_bytes = 0
+                worker.say({"op": "trim"})
+            gone = self._gone.pop(worker_id, None)
+            if gone is not None:
+                gone.forget_files()
+                del self._unacknowledged[worker_id]
+            elif worker is None and worker_id not in self._retired:
+                self.orphans.forget_files(worker_id)
+                del self._unacknowledged[worker_id]
+
+    def _on_writable(self, worker: WorkerProcess) -> None:
+        if worker.flush():
+            asyncio.get_running_loop().remove_writer(worker.socket)
+
+    def _on_readable(self, worker: WorkerProcess) -> None:
+        messages = worker.hear()
+        if messages is None:
+            self._on_end(worker)
+            return
+        woken = False
+        for message in messages:
+            woken = self._on_message(worker, message) or woken
+        if woken:
+            self._wake()
+            if not worker.held:
+                self._steal()
+
+    def _on_message(self, worker: WorkerProcess, m: Message) -> bool:
+        held = worker.held.get(m.id)
+        if held is not None and held.job.fence != m.fence:
+            held = None
+        if m.t == "started":
+            if held is not None:
+                held.started, held.started_at = time.monotonic(), m.at
+                self._tell_started_later()
+            return False
+        if m.t == "event":
+            self._put(Observation(job_id=m.id, fence=m.fence, kind="event", at=m.at, data={"kind": m.kind, **m.data}))
+            return True
+        if m.t == "dropped":
+            if held is not None:
+                worker.release(m.id)
+                kind = "cancelled" if held.cancelled else "dropped"
+                self._put(Observation(job_id=m.id, fence=m.fence, kind=kind, at=m.at))
+            return True
+        if held is not None:
+            self._learn(held.type, m.at - m.started)
+            worker.release(m.id)
+        worker.spool_bytes += len(m.result) + 200
+        self._put(done_of(m, worker.id))
+        return True
+
+    def _learn(self, type_: str, took: float) -> None:
+        known = self._estimates.get(type_)
+        took = max(took, 1e-4)
+        self._estimates[type_] = took if known is None else 0.8 * known + 0.2 * took
+
+    def _tell_started_later(self) -> None:
+        if not self._telling:
+            self._telling = True
+            asyncio.get_running_loop().call_later(_TELL_STARTED_AFTER_S, self._tell_started)
+
+    def _tell_started(self) -> None:
+        self._telling = False
+        now, waiting = time.monotonic(), False
+        for worker in self._workers.values():
+            held = worker.current()
+            if held is None or not held.started or held.told:
+                continue
+            if now - held.started < _TELL_STARTED_AFTER_S / 2:
+                waiting = True
+                continue
+            held.told = True
+            self._put(Observation(
+                job_id=held.job.id, fence=held.job.fence, kind="started", at=held.started_at, started_at=held.started_at,
+            ))  # fmt: skip
+            self._wake()
+        if waiting:
+            self._tell_started_later()
+
+    def _on_end(self, worker: WorkerProcess) -> None:
+        """A worker's end: its spool knows more than its socket."""
+        asyncio.get_running_loop().remove_reader(worker.socket)
+        if worker.unsent:
+            asyncio.get_running_loop().remove_writer(worker.socket)
+        worker.socket.close()
+        self._workers.pop(worker.id, None)
+        self._retired.pop(worker.id, None)
+        worker.reap()
+        jobs = [held.job for held in worker.held.values()]
+        cancelled = {held.job.id for held in worker.held.values() if held.cancelled}
+        timed_out = {held.job.id for held in worker.held.values() if held.timed_out}
+        for seen in what_became(worker.spool, jobs, token=worker.id):
+            if seen.kind in ("lost", "dropped") and seen.job_id in cancelled:
+                seen = msgspec.structs.replace(seen, kind="cancelled", token=None)
+            elif seen.kind == "lost" and seen.job_id in timed_out:
+                seen = msgspec.structs.replace(seen, kind="done", failure=too_long(worker.held[seen.job_id].job))
+            self._put(seen)
+        worker.held.clear()
+        if self._unacknowledged.get(worker.id):
+            self._gone[worker.id] = worker
+        else:
+            self._unacknowledged.pop(worker.id, None)
+            worker.forget_files()
+        self._wake()
+
+    # -- acting ----------------------------------------------------------------------------------------------
+
+    def _find(self, job: Job) -> tuple[WorkerProcess, Held] | None:
+        for worker in self._workers.values():
+            held = worker.held.get(job.id)
+            if held is not None:
+                return worker, held
+        return None
+
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Drop what waits in a worker, kill the worker that runs one."""
+        for job in jobs:
+            found = self._find(job)
+            if found is None:
+                self.orphans.cancel(job)
+                continue
+            worker, held = found
+            held.cancelled = True
+            if worker.current() is held:
+                worker.kill()
+            else:
+                worker.say({"op": "drop", "jobs": [(job.id, job.fence)]})
+
+    def pause(self, jobs: Sequence[Job]) -> dict[str, str]:
+        """Freeze the workers that run them; what else they hold is dropped first."""
+        refused: dict[str, str] = {}
+        for job in jobs:
+            found = self._find(job)
+            if found is None:
+                if not self.orphans.freeze(job):
+                    refused[job.id] = "it is not running here any more"
+                continue
+            worker, held = found
+            if worker.current() is not held:
+                refused[job.id] = "it has not started yet; it will be asked again"
+                continue
+            for other in list(worker.held.values())[1:]:
+                worker.release(other.job.id)
+                self._put(Observation(job_id=other.job.id, fence=other.job.fence, kind="dropped", at=time.time()))
+            held.frozen = True
+            held.frozen_since = time.monotonic()
+            worker.freeze()
+            self._put(Observation(job_id=job.id, fence=job.fence, kind="paused", at=time.time()))
+        self._wake()
+        return refused
+
+    def resume(self, jobs: Sequence[Job]) -> dict[str, str]:
+        """Thaw the workers that hold them."""
+        refused: dict[str, str] = {}
+        for job in jobs:
+            found = self._find(job)
+            if found is None:
+                if not self.orphans.thaw(job):
+                    refused[job.id] = "it is not here any more"
+                    continue
+            else:
+                worker, held = found
+                held.frozen = False
+                held.started += time.monotonic() - held.frozen_since
+                worker.thaw()
+            self._put(Observation(job_id=job.id, fence=job.fence, kind="resumed", at=time.time()))
+        self._wake()
+        return refused
+
+    def _steal(self) -> None:
+        """Let an idle worker have what waits behind a long job elsewhere."""
+        if all(w.held for w in self._workers.values()) and len(self._workers) >= self.size:
+            return
+        now = time.monotonic()
+        for worker in self._workers.values():
+            running = worker.current()
+            if running is None or len(worker.held) < 2 or not running.started or now - running.started < _STEAL_AFTER_S:
+                continue
+            waiting = list(worker.held.values())[1:]
+            worker.say({"op": "drop", "jobs": [(h.job.id, h.job.fence) for h in waiting if not h.cancelled]})
+
+    def tend(self) -> None:
+        """Time-outs, workers that were stopped from outside beyond their lease, work to share out, idle workers."""
+        from physlab_mcp.backends.process import is_stopped
+
+        now = time.monotonic()
+        self._steal()
+        for worker in list(self._workers.values()):
+            held = worker.current()
+            if held is None:
+                if now - worker.idle_since > 120 and len(self._workers) > 1:
+                    worker.say({"op": "stop"})
+                    worker.retired = True
+                continue
+            if held.frozen:
+                continue
+            limit = time_limit(held.job)
+            if limit is not None and held.started and now - held.started > limit and not held.timed_out:
+                held.timed_out = True
+                worker.kill()
+                continue
+            if is_stopped(worker.pid):
+                worker.stopped_since = worker.stopped_since or now
+                if now - worker.stopped_since > self._lease_s:
+                    self._give_up(worker)
+            else:
+                worker.stopped_since = None
+        for worker in list(self._retired.values()):
+            if worker.stopped_since is not None and not is_stopped(worker.pid):
+                worker.stopped_since = None
+                worker.say({"op": "stop"})
+
+    def _give_up(self, worker: WorkerProcess) -> None:
+        """Its lease ran out: others do its work, and what it says later is stale."""
+        worker.retired = True
+        self._workers.pop(worker.id)
+        self._retired[worker.id] = worker
+        for i, held in enumerate(worker.held.values()):
+            kind = "cancelled" if held.cancelled else ("lost" if i == 0 and held.started else "dropped")
+            self._put(Observation(job_id=held.job.id, fence=held.job.fence, kind=kind, at=time.time()))
+        worker.held.clear()
+        self._wake()
+
+    def close(self, *, keep: bool) -> None:
+        """Leave the workers to finish what they run (`keep`) or end them."""
+        loop = asyncio.get_running_loop()
+        self.orphans.close()
+        for worker in [*self._workers.values(), *self._retired.values()]:
+            loop.remove_reader(worker.socket)
+            if worker.unsent:
+                loop.remove_writer(worker.socket)
+            if not keep:
+                worker.kill()
+            worker.socket.close()
+
+    def pids(self) -> list[int]:
+        """The workers' process ids."""
+        return [w.pid for w in self._workers.values()]
+
+
+def _frozen(worker: WorkerProcess) -> bool:
+    held = worker.current()
+    return held is not None and held.frozen
+
+
+def weight(job: Job) -> int:
+    """Cores that a job counts for."""
+    return max(1, math.ceil(job.spec.resources.cpu))
+
+
+def time_limit(job: Job) -> float | None:
+    """The shorter of timeout_s and resources.time_limit_s."""
+    limits = [s for s in (job.spec.timeout_s, job.spec.resources.time_limit_s) if s is not None]
+    return min(limits) if limits else None
+
+
+def too_long(job: Job) -> Failure:
+    """The failure of a job that ran longer than it may."""
+    limit = time_limit(job)
+    return Failure(
+        code="timeout",
+        message=f"It ran longer than {limit:g} s and was ended.",
+        remedy="Raise timeout_sec (or resources.time_limit), or make the problem smaller.",
+    )
+
+
+def done_of(m: Message, worker_id: str) -> Observation:
+    """The observation of a done message."""
+    return Observation(
+        job_id=m.id, fence=m.fence, kind="done", at=m.at, started_at=m.started,
+        result=bytes(m.result) if m.ok else None, failure=m.failure, token=worker_id,
+    )  # fmt: skip

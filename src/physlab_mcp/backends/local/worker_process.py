@@ -1,0 +1,214 @@
+"""One warm worker seen from the engine: its process, its socket, what it was given and what it said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from physlab_mcp.errors import UnavailableError
+from physlab_mcp.schemas.handles import new_handle
+from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.result import Failure
+
+BUDGET_S = 0.1  # how much estimated work a worker may hold; one job always
+DEPTH = 32  # how many jobs at the most
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A line from a worker."""
+
+    t: str
+    id: str
+    fence: int
+    at: float = 0.0
+    started: float = 0.0
+    ok: bool = True
+    kind: str = ""
+    data: dict[str, Any] = {}
+    result: msgspec.Raw = msgspec.Raw()
+    failure: Failure | None = None
+
+
+decode = msgspec.json.Decoder(Message).decode
+_encode = msgspec.json.encode
+
+
+class Held:
+    """A job that this worker was given."""
+
+    __slots__ = (
+        "cancelled", "estimate", "frozen", "frozen_since", "job", "sent", "started", "started_at", "timed_out", "told",
+        "type",
+    )  # fmt: skip
+
+    def __init__(self, job: Job, type_: str, estimate: float) -> None:
+        self.job = job
+        self.type = type_
+        self.estimate = estimate
+        self.started = 0.0  # monotonic
+        self.started_at = 0.0  # since the epoch
+        self.frozen_since = 0.0  # monotonic
+        self.sent = self.told = self.frozen = self.cancelled = self.timed_out = False
+
+
+class WorkerProcess:
+    """Starts a worker, writes to it without ever blocking, and reads whole lines from it."""
+
+    def __init__(self, program: Path, hello: dict[str, Any], *, spool: Path, log: Path) -> None:
+        self.id = new_handle("w").replace("-", "")
+        self.spool = spool / f"{self.id}.spool"
+        self.held: dict[str, Held] = {}  # by job id, in the order given
+        self.groups: dict[str, int] = {}
+        self.load_s = 0.0
+        self.retired = False  # takes nothing new; its lines are still heard
+        self.stopped_since: float | None = None
+        self.idle_since = time.monotonic()
+        self.spool_bytes = 0
+        self._in = b""
+        self._out = bytearray()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.socket = ours
+        # -S: no packages until a node needs one; -P: this file's folder must not shadow modules.
+        command = [sys.executable, "-S", "-P", str(program), "--fd", str(theirs.fileno())]
+        try:
+            with log.open("ab") as out:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            ours.close()
+            raise UnavailableError(
+                f"A worker could not be started: {error}.", remedy="Free memory or processes, then it goes on by itself."
+            ) from error
+        finally:
+            theirs.close()
+        self.pid = self.process.pid
+        (spool / f"{self.id}.pid").write_text(f"{self.pid} {psutil.Process(self.pid).create_time()}")
+        self.say({"op": "hello", "spool": str(self.spool), **hello})
+
+    # -- talking ---------------------------------------------------------------------------------------------
+
+    def say(self, message: Any) -> None:
+        """Send one message; what the socket does not take now waits in `_out`."""
+        self._out += _encode(message) + b"\n"
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what waits; True once nothing waits."""
+        while self._out:
+            try:
+                sent = self.socket.send(self._out)
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError:
+                self._out.clear()  # it is gone; its end is seen by the reader
+                return True
+            del self._out[:sent]
+        return True
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something waits for room in the socket."""
+        return bool(self._out)
+
+    def hear(self) -> list[Message] | None:
+        """Messages that have arrived; None once the worker closed its end."""
+        closed = False
+        while True:
+            try:
+                data = self.socket.recv(1 << 18)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                data = b""
+            if not data:
+                closed = True
+                break
+            self._in += data
+        *lines, self._in = self._in.split(b"\n")
+        messages = [decode(line) for line in lines]
+        return None if closed and not messages else messages
+
+    # -- what it holds ---------------------------------------------------------------------------------------
+
+    def has_room(self, estimate: float) -> bool:
+        """Whether one more job of this estimate may be given."""
+        if self.retired or self.stopped_since is not None:
+            return False
+        return not self.held or (self.load_s + estimate <= BUDGET_S and len(self.held) < DEPTH)
+
+    def hold(self, job: Job, type_: str, estimate: float) -> None:
+        """Count a job as given."""
+        self.held[job.id] = Held(job, type_, estimate)
+        self.load_s += estimate
+        if job.group:
+            self.groups[job.group] = self.groups.get(job.group, 0) + 1
+
+    def release(self, job_id: str) -> Held | None:
+        """Count a job as gone."""
+        held = self.held.pop(job_id, None)
+        if held is None:
+            return None
+        self.load_s = max(0.0, self.load_s - held.estimate)
+        if held.job.group:
+            left = self.groups[held.job.group] - 1
+            if left:
+                self.groups[held.job.group] = left
+            else:
+                del self.groups[held.job.group]
+        if not self.held:
+            self.load_s = 0.0
+            self.idle_since = time.monotonic()
+        return held
+
+    def current(self) -> Held | None:
+        """What it is running: the first of what it was given."""
+        return next(iter(self.held.values()), None)
+
+    # -- its life --------------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """SIGKILL, with everything it started."""
+        from physlab_mcp.backends.process import kill_tree
+
+        kill_tree(self.pid)
+
+    def freeze(self) -> None:
+        """Stop it and what it started."""
+        from physlab_mcp.backends.process import freeze
+
+        freeze(self.pid)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        from physlab_mcp.backends.process import thaw
+
+        thaw(self.pid)
+
+    def reap(self) -> None:
+        """Take its exit status, so that no zombie stays."""
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+            self.process.wait()
+
+    def forget_files(self) -> None:
+        """Remove its spool once everything in it is in the store."""
+        self.spool.unlink(missing_ok=True)
+        self.spool.with_suffix(".pid").unlink(missing_ok=True)

@@ -1,0 +1,404 @@
+"""The client side of the engine: what MCP server, CLI, library and hub call. Durable first, then woken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+
+from physlab_mcp.backends.base import Backend
+from physlab_mcp.engine.cache_report import CacheReport
+from physlab_mcp.engine.feed import Feed
+from physlab_mcp.engine.link import Link
+from physlab_mcp.engine.views import job_status, plan_status, run_status
+from physlab_mcp.errors import ConflictError, NotFoundError, RequestError
+from physlab_mcp.faults import kill_point
+from physlab_mcp.nodes.registry import Registry
+from physlab_mcp.paths import DataDir
+from physlab_mcp.schemas.artifact import ArtifactRef
+from physlab_mcp.schemas.dag import Dag
+from physlab_mcp.schemas.event import Event
+from physlab_mcp.schemas.handles import new_handle, prefix_of
+from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import TERMINAL, JobState
+from physlab_mcp.schemas.result import Failure, NodeResult
+from physlab_mcp.schemas.run import Plan, Request, Run
+from physlab_mcp.schemas.status import Chunk, JobOutcome, NodeView, Status
+from physlab_mcp.stores.base import JobQuery, Store
+
+VERBS = frozenset({"cancel", "pause", "resume", "reorder", "approve", "reject"})
+_result = msgspec.json.Decoder(NodeResult).decode
+_failure = msgspec.json.Decoder(Failure).decode
+
+
+class Engine:
+    """Submits, asks, watches. Another principal's handle answers exactly like an unknown one."""
+
+    def __init__(
+        self,
+        store: Store,
+        data: DataDir,
+        *,
+        schema: int,
+        command: Sequence[str],
+        readers: Mapping[str, Backend],
+        registry: Callable[[], Registry],
+        start: bool = True,
+    ) -> None:
+        self.store = store
+        self.data = data
+        self.feed = Feed(store)
+        self._readers = readers
+        self._registry = registry
+        self.link = Link(data, schema=schema, command=command, on_news=self._on_news, start=start)
+
+    def _on_news(self, seq: int, durable: int) -> None:
+        self.feed.live = self.link.connected
+        self.feed.on_news(seq, durable)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Engine]:
+        """Keep the link and the feed alive for the length of the block."""
+        raised: BaseException | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.link.run)
+            tasks.start_soon(self.feed.run)
+            try:
+                yield self
+            except Exception as error:  # the block's own error, which a task group would wrap
+                raised = error
+            tasks.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
+
+    # -- submitting ------------------------------------------------------------------------------------------
+
+    async def submit_jobs(self, jobs: Sequence[Job]) -> list[str]:
+        """Add stand-alone jobs durably; the same idempotency_key gives the first job's id."""
+        kill_point("client.before_submit")
+        ids = await self.store.add_jobs(jobs, durable=True)
+        kill_point("client.after_submit")
+        await self.link.wake()
+        return ids
+
+    async def submit_plan(self, plan: Plan, dag: Dag) -> str:
+        """Add a run or sweep durably; the same idempotency_key gives the first one's id."""
+        kill_point("client.before_submit")
+        plan_id = await self.store.add_plan(plan, msgspec.json.encode(dag))
+        kill_point("client.after_submit")
+        await self.link.wake()
+        return plan_id
+
+    async def save_dag(self, dag: Dag, *, owner: str = "local") -> None:
+        """Keep a DAG under its id; keeping it again changes nothing."""
+        await self.store.put("dag", dag.id, dag, subject=owner)
+
+    async def load_dag(self, dag_id: str) -> Dag:
+        """A kept DAG.
+
+        Raises:
+            NotFoundError: no DAG of that id.
+
+        """
+        body = await self.store.get("dag", dag_id)
+        if body is None:
+            raise NotFoundError(
+                f"There is no DAG {dag_id!r}.", field="dag_id", got=dag_id, remedy="Call define_dag with the spec first."
+            )
+        return msgspec.convert(body, Dag)
+
+    async def request(self, verb: str, subject: str, *, owner: str, args: Mapping[str, Any] | None = None) -> None:
+        """Ask something of a job, run or sweep. Durable once this returns; asking twice is fine.
+
+        Raises:
+            NotFoundError: unknown handle.
+            ConflictError: the subject has ended (a cancel of something that has ended is fine).
+
+        """
+        if verb not in VERBS:
+            raise RequestError(f"{verb!r} is not a request.", field="verb", got=verb, remedy=f"One of {sorted(VERBS)}.")
+        status = await self.status(subject, owner=owner, limit=0)
+        if status.ended:
+            if verb == "cancel":
+                return
+            raise ConflictError(
+                f"{subject} is {status.state}; it can no longer be asked to {verb}.",
+                field="job_id",
+                got=subject,
+                remedy="Submit it again if you want it to run once more.",
+            )
+        if verb == "reorder" and (status.job is None or status.job.state is not JobState.PENDING):
+            raise ConflictError(
+                f"{subject} is {status.state}; only a waiting job has a place in the queue.",
+                field="job_id", got=subject, remedy="Ask for its state with job_status.",
+            )  # fmt: skip
+        if verb in ("approve", "reject") and status.state != "held":
+            raise ConflictError(
+                f"{subject} is {status.state}; it does not wait for an approval.",
+                field="job_id", got=subject, remedy="`physlab jobs list --state held` shows what waits for one.",
+            )  # fmt: skip
+        made = Request(
+            id=new_handle("req"), verb=verb, subject=subject, owner=owner, at=time.time(), args=dict(args or {})
+        )
+        await self.store.request(made)
+        await self.link.wake()
+
+    # -- watching --------------------------------------------------------------------------------------------
+
+    async def status(self, handle: str, *, owner: str, since_seq: int = 0, limit: int = 50) -> Status:
+        """The state of any handle with its events after `since_seq`.
+
+        A success is told only once it survives a power loss.
+
+        Raises:
+            NotFoundError: unknown handle, or another principal's.
+
+        """
+        view = await self._view(handle, owner)
+        if view.ended and view.last_seq > (await self.store.seqs())[1]:
+            await self.store.make_durable()
+        events = await self.store.events(after=since_seq, subject=handle, limit=limit) if limit else []
+        seq, durable = await self.store.seqs()
+        last = events[-1].seq if events else max(since_seq, 0)
+        if limit and len(events) < limit:
+            last = max(last, min(seq, view.last_seq or seq))
+        position = await self.store.queue_position(view.job) if view.job is not None else None
+        return msgspec.structs.replace(view, events=events, last_seq=last, durable_seq=durable, queue_position=position)
+
+    async def _view(self, handle: str, owner: str) -> Status:
+        prefix = prefix_of(handle)
+        if prefix == "job":
+            jobs = await self.store.get_jobs([handle])
+            if jobs and jobs[0].owner == owner:
+                return job_status(jobs[0], progress=await self._progress(jobs[0]))
+        elif prefix in ("run", "sweep"):
+            plan = await self.store.get_plan(handle)
+            if plan is not None and plan.plan.owner == owner:
+                return plan_status(plan)
+            run = await self.store.get_run(handle) if plan is None else None
+            if run is not None and run.owner == owner:
+                return run_status(run)
+        raise NotFoundError(
+            f"There is no job, run or sweep {handle!r}.",
+            field="job_id",
+            got=handle,
+            remedy="Handles look like job-…, run-… or sweep-…; job_list and run_list show yours.",
+        )
+
+    async def _progress(self, job: Job) -> float:
+        if job.state not in (JobState.RUNNING, JobState.PAUSED):
+            return 0.0
+        newest = 0.0
+        for event in await self.store.events(subject=job.id, limit=10_000):
+            if event.kind == "progress" and event.attempt == job.attempt:
+                newest = float(event.data.get("fraction", newest))
+        return newest
+
+    async def wait(
+        self,
+        handle: str,
+        *,
+        owner: str,
+        since_seq: int = 0,
+        timeout_s: float,
+        on_event: Callable[[Event], Any] | None = None,
+        until_end: bool = False,
+    ) -> Status:
+        """The state at the first change after `since_seq` (or at the end with `until_end`), at the latest after `timeout_s`."""
+        deadline = anyio.current_time() + timeout_s
+        async with self.feed.subscribe(handle) as stream:
+            status = await self.status(handle, owner=owner, since_seq=since_seq)
+            seen = status.last_seq
+            while not status.ended and (until_end or not status.events) and anyio.current_time() < deadline:
+                event = await _next(stream, deadline)
+                if event is None:
+                    break
+                if event.seq <= seen and event.kind != "run":
+                    continue
+                if on_event is not None:
+                    answer = on_event(event)
+                    if answer is not None:
+                        await answer
+                if not until_end or event.kind in ("run", "state"):
+                    status = await self._again(handle, owner, since_seq, until_end, event)
+            return await self.status(handle, owner=owner, since_seq=since_seq)
+
+    async def _again(self, handle: str, owner: str, since_seq: int, until_end: bool, event: Event) -> Status:
+        if until_end and event.subject != handle:  # one node of many: only the handle's own end matters
+            return Status(id=handle, kind="", state="running")
+        return await self.status(handle, owner=owner, since_seq=since_seq)
+
+    # -- results ---------------------------------------------------------------------------------------------
+
+    async def outcome(self, job_id: str, *, owner: str) -> JobOutcome:
+        """What a finished job left.
+
+        Raises:
+            NotFoundError: unknown job.
+            ConflictError: it is still live.
+
+        """
+        status = await self.status(job_id, owner=owner, limit=0)
+        job = status.job
+        if job is None:
+            raise RequestError(
+                f"{job_id} is a {status.kind}, not a job.", field="job_id", got=job_id, remedy="Use run_result for it."
+            )
+        if job.state not in TERMINAL:
+            raise ConflictError(
+                f"{job_id} is {job.state.value}; it has no result yet.",
+                field="job_id",
+                got=job_id,
+                remedy=f"Ask again in {status.poll_after_s:g} s, or use job_status with wait_s.",
+            )
+        body = (await self.store.results([job_id])).get(job_id)
+        result, failure = _decoded(job, body)
+        return JobOutcome(job=job, result=result, failure=failure)
+
+    async def nodes(
+        self, run_id: str, *, owner: str, with_results: bool = True, after: int | None = None, limit: int = 1000
+    ) -> list[NodeView]:
+        """The nodes of one run in the order of its DAG."""
+        view = await self._view(run_id, owner)
+        if view.kind == "sweep":
+            raise RequestError(
+                f"{run_id} is a sweep; it has runs, not nodes.", field="run_id", got=run_id,
+                remedy="Ask for one of its runs; the per-point table names them.",
+            )  # fmt: skip
+        query = JobQuery(run_id=run_id, oldest_first=True, after=after, limit=limit)
+        jobs = await self.store.find_jobs(query)
+        bodies = await self.store.results([job.id for job in jobs]) if with_results and jobs else {}
+        return [_node_view(job, bodies.get(job.id)) for job in jobs]
+
+    async def runs_of(self, sweep_id: str, *, owner: str, after_index: int = -1, limit: int = 100) -> list[Run]:
+        """The runs of a sweep in the order of its points."""
+        await self._view(sweep_id, owner)
+        return await self.store.find_runs(sweep_id, after_index=after_index, limit=limit)
+
+    async def list_jobs(
+        self,
+        *,
+        owner: str,
+        states: Collection[str] | None = None,
+        backend: str | None = None,
+        kind: str | None = None,
+        session_id: str | None = None,
+        since: float | None = None,
+        after: int | None = None,
+        limit: int = 50,
+    ) -> list[Status]:
+        """Jobs, newest first; `after` continues below the pk of the last row (`status.job.pk`)."""
+        wanted = tuple(JobState(state) for state in states) if states is not None else None
+        query = JobQuery(
+            owner=owner, states=wanted, backend=backend, kind=kind, session_id=session_id, since=since, after=after, limit=limit
+        )
+        return [job_status(job) for job in await self.store.find_jobs(query)]
+
+    async def list_runs(
+        self,
+        *,
+        owner: str,
+        states: Collection[str] | None = None,
+        session_id: str | None = None,
+        since: float | None = None,
+        after: int | None = None,
+        limit: int = 50,
+    ) -> list[tuple[int, Status]]:
+        """(cursor, status) of runs and sweeps, newest first; `after` continues below a cursor."""
+        found: list[tuple[int, Status]] = []
+        while len(found) < limit:
+            page = await self.store.find_plans(owner=owner, session_id=session_id, since=since, after=after, limit=limit)
+            for one in page:
+                status = plan_status(one)
+                if states is None or status.state in states:
+                    found.append((one.pk, status))
+            if len(page) < limit:
+                break
+            after = page[-1].pk
+        return found[:limit]
+
+    async def logs(
+        self,
+        job_id: str,
+        *,
+        owner: str,
+        stream: str = "stdout",
+        offset: int = 0,
+        limit: int = 65_536,
+        tail: int | None = None,
+    ) -> Chunk:
+        """A piece of a job's log. `tail` asks for its last bytes instead of `offset`."""
+        view = await self._view(job_id, owner)
+        if view.job is None:
+            raise RequestError(
+                f"{job_id} is a {view.kind}; only jobs have logs.", field="job_id", got=job_id,
+                remedy="run_status names the job of every node.",
+            )  # fmt: skip
+        if stream not in ("stdout", "stderr"):
+            raise RequestError(f"There is no stream {stream!r}.", field="stream", got=stream, remedy="stdout or stderr.")
+        reader = self._readers[view.job.backend]
+        if tail is not None:
+            offset = -tail
+        data, following = await reader.read(view.job, stream, offset=offset, limit=limit)
+        return Chunk(data.decode("utf-8", "replace"), following, view.ended and not data)
+
+    # -- cache and reports -----------------------------------------------------------------------------------
+
+    async def explain_cache(
+        self, run_id: str, *, owner: str, node_id: str | None = None, other_run_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Per node: whether it was served from the cache, and which ingredient of its key differs from the other run's."""
+        report = CacheReport(self.store, self._registry())
+        mine = await self.nodes(run_id, owner=owner)
+        theirs = await self.nodes(other_run_id, owner=owner) if other_run_id else None
+        return await report.explain(run_id, mine, node_id=node_id, other=theirs)
+
+    async def save_report(self, run_id: str, ref: ArtifactRef) -> None:
+        """Remember the newest report of a run."""
+        await self.store.put("report", f"{run_id}:{ref.sha256}", ref, subject=run_id)
+
+    async def load_report(self, run_id: str) -> ArtifactRef | None:
+        """The newest report of a run."""
+        found = await self.store.find("report", subject=run_id, limit=1, newest_first=True)
+        return msgspec.convert(found[0][2], ArtifactRef) if found else None
+
+
+async def _next(stream: Any, deadline: float) -> Event | None:
+    with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
+        try:
+            return await stream.receive()
+        except anyio.EndOfStream:
+            await anyio.sleep(0.05)
+            return None
+    return None
+
+
+def _decoded(job: Job, body: bytes | None) -> tuple[NodeResult | None, Failure | None]:
+    if body is None:
+        return None, None
+    if job.state is JobState.SUCCEEDED:
+        return _result(body), None
+    return None, _failure(body)
+
+
+def _node_view(job: Job, body: bytes | None) -> NodeView:
+    result, failure = _decoded(job, body)
+    call = job.spec.node
+    meta = result.meta if result is not None else {}
+    return NodeView(
+        node_id=job.node_id or job.id,
+        type=call.type if call is not None else "command",
+        job_id=job.id,
+        state=job.state.value,
+        reason=job.reason,
+        cached=meta.get("cached"),
+        duration_ms=meta.get("duration_ms"),
+        params=call.params if call is not None else {"command": list(job.spec.command or ())},
+        device=meta.get("device", call.device if call is not None else "cpu"),
+        result=result,
+        failure=failure,
+    )

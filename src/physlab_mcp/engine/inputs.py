@@ -1,0 +1,76 @@
+"""Resolving `{"$from": node, "key": "values.x"}` against the results of the nodes that came before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from physlab_mcp.errors import RequestError
+from physlab_mcp.schemas.artifact import ArtifactRef, Figure
+from physlab_mcp.schemas.result import NodeResult
+
+
+def pick(result: NodeResult, key: str, *, node: str) -> Any:
+    """One output by its dotted key: `values.x`, `arrays.y`, `figures.name.csv`, or a bare name of a value or array.
+
+    Raises:
+        RequestError: the result has no such output; the remedy lists what it has.
+
+    """
+    head, _, rest = key.partition(".")
+    if head == "values" and not rest:
+        return result.values
+    if head == "values":
+        found = _dig(result.values, rest)
+    elif head == "arrays":
+        found = result.arrays.get(rest)
+    elif head == "figures":
+        found = _figure(result.figures, rest)
+    else:
+        found = _dig(result.values, key)
+        if found is None:
+            found = result.arrays.get(key)
+    if found is None:
+        offered = [f"values.{n}" for n in result.values] + [f"arrays.{n}" for n in result.arrays]
+        raise RequestError(
+            f"Node {node!r} has no output {key!r}.", field="key", got=key, remedy="It has: " + ", ".join(offered) + "."
+        )
+    if isinstance(found, ArtifactRef):
+        return {"$artifact": msgspec.to_builtins(found)}
+    return found
+
+
+def _dig(values: Any, path: str) -> Any:
+    if isinstance(values, dict) and path in values:
+        return values[path]
+    for part in path.split("."):
+        if isinstance(values, dict) and part in values:
+            values = values[part]
+        elif isinstance(values, list) and part.isdigit() and int(part) < len(values):
+            values = values[int(part)]
+        else:
+            return None
+    return values
+
+
+def _figure(figures: tuple[Figure, ...], rest: str) -> ArtifactRef | None:
+    name, _, kind = rest.partition(".")
+    for figure in figures:
+        if figure.name == name:
+            return getattr(figure, kind or "png", None)
+    return None
+
+
+def resolve(value: Any, results: Mapping[str, NodeResult], taken: dict[str, Any]) -> Any:
+    """`value` with every reference replaced; what was taken is noted in `taken` as "node:key" -> value."""
+    if isinstance(value, dict):
+        if "$from" in value:
+            node, key = value["$from"], value.get("key", "values")
+            found = taken[f"{node}:{key}"] = pick(results[node], key, node=node)
+            return found
+        return {name: resolve(one, results, taken) for name, one in value.items()}
+    if isinstance(value, list):
+        return [resolve(one, results, taken) for one in value]
+    return value

@@ -1,0 +1,152 @@
+"""A client's one connection to the engine: wakes it, starts it when there is none, hears what is new."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from physlab_mcp import __version__
+from physlab_mcp.engine.wire import Lines, connect
+from physlab_mcp.errors import UnavailableError
+from physlab_mcp.paths import DataDir
+
+logger = logging.getLogger(__name__)
+
+_GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """A version as numbers to compare."""
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+class Link:
+    """Keeps itself connected while the client lives. Everything durable goes through the store, never through here."""
+
+    def __init__(
+        self, data: DataDir, *, schema: int, command: Sequence[str], on_news: Callable[[int, int], None], start: bool = True
+    ) -> None:
+        self._data = data
+        self._schema = schema
+        self._command = list(command)
+        self._on_news = on_news
+        self._start = start
+        self._lines: Lines | None = None
+        self._wanted = anyio.Event()
+        self._spawned_at = 0.0
+        self._child: subprocess.Popen[bytes] | None = None
+        self.engine: dict[str, Any] = {}
+
+    @property
+    def connected(self) -> bool:
+        """Whether news arrive by themselves."""
+        return self._lines is not None
+
+    async def run(self) -> None:
+        """Connect, listen, connect again; ends by cancellation."""
+        pause = 0.01
+        while True:
+            try:
+                lines = await connect(self._data.engine_socket())
+            except OSError:
+                # Nobody listens. Look again soon after a start, seldom otherwise; a wake looks at once.
+                recent = time.monotonic() - self._spawned_at < 5
+                with anyio.move_on_after(pause if recent else 1.0):
+                    await self._wanted.wait()
+                self._wanted = anyio.Event()
+                pause = min(0.05, pause * 1.5) if recent else 0.01
+                continue
+            pause = 0.01
+            try:
+                await self._converse(lines)
+            except _GONE:
+                pass
+            finally:
+                self._lines = None
+                self._on_news(-1, -1)
+                with anyio.CancelScope(shield=True):
+                    await lines.aclose()
+
+    async def _converse(self, lines: Lines) -> None:
+        await lines.send({"op": "hello", "version": __version__, "schema": self._schema, "feed": True})
+        self.engine = (await lines.receive()).get("hello", {})
+        if self._older(self.engine):
+            await lines.send({"op": "hand_over"})
+            while True:
+                await lines.receive()
+        self._lines = lines
+        await lines.send({"op": "wake"})
+        self._on_news(-1, -1)
+        while True:
+            message = await lines.receive()
+            if "seq" in message:
+                self._on_news(message["seq"], message["durable"])
+
+    def _older(self, hello: dict[str, Any]) -> bool:
+        theirs = (hello.get("schema", 0), version_of(hello.get("version", "0")))
+        return theirs < (self._schema, version_of(__version__))
+
+    async def wake(self) -> None:
+        """Tell the engine that there is work; start one if nobody listens."""
+        if self._lines is not None:
+            try:
+                await self._lines.send({"op": "wake"})
+                return
+            except _GONE:
+                self._lines = None
+        if not self._start:
+            return
+        try:
+            lines = await connect(self._data.engine_socket())
+        except OSError:
+            self.spawn()
+        else:
+            try:
+                await lines.send({"op": "wake"})
+            except _GONE:
+                self.spawn()
+            with anyio.CancelScope(shield=True):
+                await lines.aclose()
+        self._wanted.set()
+
+    def spawn(self) -> None:
+        """Start an engine in a session of its own. If one is starting already, the second ends at the file lock."""
+        if self._child is not None and self._child.poll() is None and time.monotonic() - self._spawned_at < 5:
+            return
+        self._spawned_at = time.monotonic()
+        self._data.create()
+        options: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            options = {"creationflags": 0x00000200 | 0x00000008}  # new process group, detached
+        try:
+            with self._data.engine_log.open("ab") as log:
+                self._child = subprocess.Popen(
+                    self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._data.root, **options
+                )
+        except OSError as error:
+            raise UnavailableError(
+                f"The engine could not be started: {error}.",
+                got=" ".join(self._command),
+                remedy="Run `physlab doctor`; what was submitted is safe and runs once an engine runs.",
+            ) from error
+
+
+async def ask(data: DataDir, op: str, *, timeout_s: float = 5.0) -> dict[str, Any] | None:
+    """One question to the running engine (status, stop, hand_over); None if nobody answers."""
+    try:
+        with anyio.fail_after(timeout_s):
+            lines = await connect(data.engine_socket())
+            try:
+                await lines.send({"op": op})
+                return await lines.receive()
+            finally:
+                await lines.aclose()
+    except (TimeoutError, *_GONE):
+        return None

@@ -1,0 +1,313 @@
+"""The engine's one loop: drain all -> steps -> decide -> commit -> dispatch -> notify."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+
+from physlab_mcp.artifacts.blobs import Blobs
+from physlab_mcp.backends.base import Backend, Observation, Submission
+from physlab_mcp.engine.placement import Placement
+from physlab_mcp.engine.requests import Requests
+from physlab_mcp.engine.retry import Rules
+from physlab_mcp.engine.steps import Draft, observe, stored
+from physlab_mcp.errors import PhyslabError, UnavailableError
+from physlab_mcp.faults import kill_point
+from physlab_mcp.nodes.registry import Registry
+from physlab_mcp.schemas.dag import Dag
+from physlab_mcp.schemas.event import Event
+from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import TERMINAL, JobState
+from physlab_mcp.schemas.run import Plan, Run
+from physlab_mcp.stores.base import Change, Lead, Store, TurnView
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 2_000  # live jobs of one plan; more points are expanded once half of them have ended
+MOST_A_TURN = 512
+_TEND_EVERY_S = 0.5
+_GONE = frozenset({JobState.PENDING}) | TERMINAL
+
+
+class Expander(Protocol):
+    """Turns the next points of a plan into runs and jobs."""
+
+    def next(self, plan: Plan, dag: Dag, after_index: int, n: int) -> list[tuple[Run, list[Job]]]:
+        """Points after_index+1 and following, at most n of them."""
+        ...
+
+
+class Loop:
+    """Schedules under one leadership until it is told to stop or the leadership is lost."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        backends: Mapping[str, Backend],
+        expander: Callable[[], Expander],
+        registry: Callable[[], Registry],
+        blobs: Blobs,
+        lead: Lead,
+        lease_s: float,
+        rules: Rules,
+        notify: Callable[[int, int], None],
+        approve_commands: bool = False,
+    ) -> None:
+        self._store = store
+        self._backends = backends
+        self._expander = expander
+        self._registry = registry
+        self._blobs = blobs
+        self._lead = lead
+        self._lease_s = lease_s
+        self._rules = rules
+        self._notify = notify
+        self._approve_commands = approve_commands
+        self._live: dict[str, Job] = {}  # jobs abroad, as they stand in the store
+        self._kept: list[tuple[Backend, list[Observation]]] = []  # drained, not yet committed
+        self._dags: dict[str, Dag] = {}
+        self._requests = Requests(self._live)
+        self._woken = anyio.Event()
+        self._stop = False
+        self._next_tend = 0.0
+        self._next_renew = 0.0
+        self._again = False
+        self._next_at: float | None = None
+        self._busy_until = 0.0
+
+    # -- from outside ----------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something changed: turn now."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End after the present turn; jobs abroad go on and are adopted by the next engine."""
+        self._stop = True
+        self._woken.set()
+
+    @property
+    def live(self) -> int:
+        """How many jobs are abroad."""
+        return len(self._live)
+
+    @property
+    def idle_since(self) -> float:
+        """When the last turn that did something ended."""
+        return self._busy_until
+
+    # -- the loop --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until stopped.
+
+        Raises:
+            ConflictError: the leadership was lost to another engine.
+
+        """
+        await self._adopt()
+        back_off = 0.1
+        while not self._stop:
+            self._woken = anyio.Event()
+            try:
+                await self.turn()
+                back_off = 0.1
+            except UnavailableError as error:
+                logger.warning("the store refused a turn: %s", error)
+                self._woken = anyio.Event()
+                with anyio.move_on_after(back_off):
+                    await self._woken.wait()
+                back_off = min(2.0, back_off * 2)
+                continue
+            if not self._again:
+                with anyio.move_on_after(self._sleep_s()):
+                    await self._woken.wait()
+
+    def _sleep_s(self) -> float:
+        now = time.time()
+        dues = [1.0, self._next_tend - now if self._live else 1.0]
+        if self._next_at is not None:
+            dues.append(self._next_at - now)
+        return max(0.0, min(dues))
+
+    async def _adopt(self) -> None:
+        now = time.time()
+        for job in await self._store.adopt(self._lead.claimer, until=now + self._lease_s):
+            if job.state is not JobState.HELD:
+                self._live[job.id] = job
+        by_backend: dict[str, list[Job]] = {}
+        for job in self._live.values():
+            by_backend.setdefault(job.backend, []).append(job)
+        for name, backend in self._backends.items():
+            await backend.adopt(by_backend.get(name, []))
+        if self._live:
+            logger.info("adopted %d jobs", len(self._live))
+
+    async def turn(self) -> None:
+        """One turn."""
+        now = time.time()
+        for backend in self._backends.values():
+            seen = backend.drain()
+            if seen:
+                self._kept.append((backend, seen))
+        kill_point("engine.after_drain")
+        drafts = self._drafts(now)
+        stale = drafts.pop("", None)
+        changes = [change for draft in drafts.values() if (change := draft.change()) is not None]
+        placement = Placement(
+            backends=self._backends, registry=self._registry, blobs=self._blobs, claimer=self._lead.claimer, now=now,
+            lease_s=self._lease_s, most=MOST_A_TURN, approve_commands=self._approve_commands,
+        )  # fmt: skip
+        decided: list[Change] = []
+        stage = iter((self._first(stale, now), self._expand))
+
+        def decide(view: TurnView) -> list[Change]:
+            for step in stage:
+                answer = step(view)
+                if answer:
+                    decided.extend(answer)
+                    return answer
+            answer = placement.decide(view)
+            decided.extend(answer)
+            return answer
+
+        await self._load_dags()
+        kill_point("engine.before_intent")
+        try:
+            done = await self._store.turn(self._lead, changes, decide, now=now, lease_s=self._lease_s)
+        except BaseException:
+            self._unplace(placement.reserved)
+            raise
+        kill_point("engine.after_commit")
+        self._remember([*changes, *decided], done.refused)
+        self._acknowledge()
+        await self._dispatch(placement, done.refused)
+        kill_point("engine.before_notify")
+        if done.wrote:
+            self._notify(done.seq, done.durable_seq)
+        if changes or decided:
+            self._busy_until = now
+        self._next_at = done.next_at
+        self._again = placement.unfinished or self._requests.more
+        await self._requests.act(self._backends)
+        await self._care(now)
+
+    def _first(self, stale: Draft | None, now: float) -> Callable[[TurnView], list[Change]]:
+        def step(view: TurnView) -> list[Change]:
+            if stale is not None:
+                view.append(stale.events)
+            return self._requests.decide(view, now)
+
+        return step
+
+    def _drafts(self, now: float) -> dict[str, Draft]:
+        """Everything seen since the last commit, per job; under "" what came from an older dispatch."""
+        drafts: dict[str, Draft] = {}
+        for _backend, observations in self._kept:
+            for seen in observations:
+                job = self._live.get(seen.job_id)
+                if job is None or job.fence != seen.fence:
+                    if seen.kind == "done":
+                        drafts.setdefault("", _Stale()).events.append(_stale(seen, now))
+                    continue
+                draft = drafts.get(seen.job_id)
+                if draft is None:
+                    draft = drafts[seen.job_id] = Draft(job)
+                if draft.job.state not in _GONE:
+                    observe(draft, seen, now=now, rules=self._rules)
+        return drafts
+
+    def _remember(self, changes: list[Change], refused: Mapping[str, str]) -> None:
+        for change in changes:
+            job_id = change.old.id
+            if job_id in refused:
+                logger.warning("%s: a change was refused: %s", job_id, refused[job_id])
+                self._live.pop(job_id, None)
+            elif change.new.state in _GONE or change.new.state is JobState.HELD:
+                self._live.pop(job_id, None)
+            else:
+                self._live[job_id] = stored(change)
+
+    def _acknowledge(self) -> None:
+        for backend, observations in self._kept:
+            backend.acknowledge(observations)
+        self._kept.clear()
+
+    def _unplace(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._backends[job.backend].unplace([job])
+
+    async def _dispatch(self, placement: Placement, refused: Mapping[str, str]) -> None:
+        for name, batch in placement.placed.items():
+            backend = self._backends[name]
+            good = [one for one in batch if one.job.id not in refused]
+            backend.unplace([one.job for one in batch if one.job.id in refused])
+            failed = await backend.submit(Submission(placement.submission, good))
+            kill_point("engine.after_submit")
+            for job_id, error in failed.items():
+                logger.warning("%s was not taken by %s: %s", job_id, name, error)
+
+    # -- plans -----------------------------------------------------------------------------------------------
+
+    async def _load_dags(self) -> None:
+        """Bodies of the DAGs that open plans need; read before the turn, since plans are few and DAGs immutable."""
+        if len(self._dags) > 64:
+            self._dags.clear()
+        for dag_id in self._requests.wanted_dags - self._dags.keys():
+            body = await self._store.get("dag", dag_id)
+            self._dags[dag_id] = msgspec.convert(body, Dag)
+        self._requests.wanted_dags.clear()
+
+    def _expand(self, view: TurnView) -> list[Change]:
+        for state in view.open_plans(limit=8):
+            plan = state.plan
+            ended = sum(state.counts.get(s.value, 0) for s in TERMINAL)
+            live = state.jobs - ended
+            if live > WINDOW // 2:
+                continue
+            dag = self._dags.get(plan.dag_id)
+            if dag is None:
+                self._requests.wanted_dags.add(plan.dag_id)
+                self.wake()
+                continue
+            points = max(1, (WINDOW - live) // max(1, len(dag.nodes)))
+            try:
+                expanded = self._expander().next(plan, dag, plan.next_index - 1, min(points, plan.total - plan.next_index))
+                view.expand(plan, expanded)
+            except PhyslabError as error:
+                logger.exception("%s cannot be expanded", plan.id)
+                view.append([Event("log", plan.id, time.time(), {"text": str(error), "code": error.code})])
+                view.flag_plan(plan.id, stopped=True)
+        return []
+
+    # -- care ------------------------------------------------------------------------------------------------
+
+    async def _care(self, now: float) -> None:
+        if now >= self._next_tend:
+            self._next_tend = now + _TEND_EVERY_S
+            for backend in self._backends.values():
+                await backend.tend(now)
+        if self._live and now >= self._next_renew:
+            self._next_renew = now + self._lease_s / 3
+            if any(job.lease_until < now + self._lease_s / 2 for job in self._live.values()):
+                await self._store.renew(self._lead.claimer, until=now + self._lease_s)
+
+
+class _Stale(Draft):
+    """A place for results of older dispatches."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+
+def _stale(seen: Observation, now: float) -> Event:
+    data: dict[str, Any] = {"fence": seen.fence, "text": "a result of an older dispatch was refused"}
+    if seen.result is not None:
+        data["result"] = msgspec.json.decode(seen.result)
+    return Event("stale", seen.job_id, now, data)

@@ -1,0 +1,168 @@
+"""Carrying out what people asked: cancel, pause, resume, reorder, approve, reject; in batches, from the store's list."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from physlab_mcp.backends.base import Backend
+from physlab_mcp.schemas.job import Job, Reason
+from physlab_mcp.schemas.job_state import JobState, ReasonCode
+from physlab_mcp.schemas.run import Request
+from physlab_mcp.stores.base import Change, TurnView
+
+_S = JobState
+_BATCH = 500
+_OPPOSED = frozenset({"cancel", "pause", "resume"})
+_HERE = frozenset({_S.PENDING, _S.HELD})
+_ABROAD = frozenset({_S.SUBMITTING, _S.QUEUED, _S.RUNNING})
+
+
+class Requests:
+    """Which requests are open, and which jobs a backend has already been asked about."""
+
+    def __init__(self, live: Mapping[str, Job]) -> None:
+        self._live = live
+        self._asked: dict[tuple[str, str, int], float] = {}  # (verb, job, fence) -> when
+        self._to_ask: dict[str, list[Job]] = {}
+        self.more = False
+        self.wanted_dags: set[str] = set()
+
+    def decide(self, view: TurnView, now: float) -> list[Change]:
+        """Changes for the jobs nobody runs; the others are noted for `act`."""
+        self.more = False
+        self._to_ask = {}
+        changes: dict[str, Change] = {}
+        open_requests = view.requests(limit=50)
+        last = {request.subject: request.id for request in open_requests if request.verb in _OPPOSED}
+        for request in open_requests:
+            if request.verb in ("pause", "resume") and last[request.subject] != request.id:
+                view.carried(request.id)  # overtaken by a later one
+                continue
+            for change in self._carry(view, request, now):
+                changes.setdefault(change.old.id, change)
+        return list(changes.values())
+
+    def _carry(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        handler: Any = getattr(self, f"_{request.verb}", None)
+        if handler is None:
+            view.carried(request.id)
+            return []
+        return handler(view, request, now)
+
+    def _jobs(self, view: TurnView, request: Request, states: frozenset[JobState]) -> list[Job]:
+        """Live jobs of the subject. A single run is its plan's only run, so a run that is not expanded has none."""
+        return view.live_of(request.subject, states=states, limit=_BATCH)
+
+    def _cancel(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        if not request.subject.startswith("job-"):
+            view.flag_plan(request.subject, stopped=True)
+        here = self._jobs(view, request, _HERE | {_S.PAUSED})
+        changes: list[Change] = []
+        for job in here:
+            if job.state is _S.PAUSED and job.native_id:
+                self._ask("cancel", job)
+                continue
+            new = msgspec.structs.replace(
+                job, state=_S.CANCELLED, reason=Reason(ReasonCode.REQUESTED, "", now), ended_at=now
+            )
+            changes.append(Change(old=job, new=new, path=(_S.CANCELLED,)))
+        self.more = self.more or len(here) == _BATCH
+        abroad = self._jobs(view, request, _ABROAD | {_S.COLLECTING})
+        for job in abroad:
+            self._ask("cancel", job)
+        if not here and not abroad:
+            view.carried(request.id)
+        return changes
+
+    def _pause(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        if not request.subject.startswith("job-"):
+            view.flag_plan(request.subject, paused=True)
+        here = self._jobs(view, request, frozenset({_S.PENDING}))
+        changes: list[Change] = []
+        for job in here:
+            new = msgspec.structs.replace(job, state=_S.PAUSED, reason=Reason(ReasonCode.REQUESTED, "", now))
+            changes.append(Change(old=job, new=new, path=(_S.PAUSED,)))
+        self.more = self.more or len(here) == _BATCH
+        abroad = self._jobs(view, request, _ABROAD)
+        for job in abroad:
+            self._ask("pause", job)
+        if not here and not abroad:
+            view.carried(request.id)
+        return changes
+
+    def _resume(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        if not request.subject.startswith("job-"):
+            view.flag_plan(request.subject, paused=False)
+        paused = self._jobs(view, request, frozenset({_S.PAUSED}))
+        changes: list[Change] = []
+        for job in paused:
+            if job.native_id:
+                self._ask("resume", job)
+                continue
+            new = msgspec.structs.replace(job, state=_S.PENDING, reason=Reason(ReasonCode.SLOT, "", now))
+            changes.append(Change(old=job, new=new, path=(_S.PENDING,)))
+        self.more = self.more or len(paused) == _BATCH
+        if not paused:
+            view.carried(request.id)
+        return changes
+
+    def _reorder(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        del now
+        for job in self._jobs(view, request, frozenset({_S.PENDING})):
+            view.reorder(job, int(request.args.get("position", 1)))
+        view.carried(request.id)
+        return []
+
+    def _approve(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        view.carried(request.id)
+        return [
+            Change(
+                old=job,
+                new=msgspec.structs.replace(job, state=_S.PENDING, reason=Reason(ReasonCode.SLOT, "approved", now)),
+                path=(_S.PENDING,),
+            )
+            for job in self._jobs(view, request, frozenset({_S.HELD}))
+            if job.reason.code is ReasonCode.APPROVAL
+        ]
+
+    def _reject(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        view.carried(request.id)
+        reason = Reason(ReasonCode.REJECTED, f"rejected by {request.owner}", now)
+        return [
+            Change(
+                old=job,
+                new=msgspec.structs.replace(job, state=_S.CANCELLED, reason=reason, ended_at=now),
+                path=(_S.CANCELLED,),
+            )
+            for job in self._jobs(view, request, frozenset({_S.HELD}))
+            if job.reason.code is ReasonCode.APPROVAL
+        ]
+
+    def _ask(self, verb: str, job: Job) -> None:
+        key = (verb, job.id, job.fence)
+        if self._asked.get(key, 0.0) < time.monotonic() - 2.0:  # asked again while it does not answer
+            self._asked[key] = time.monotonic()
+            self._to_ask.setdefault(verb, []).append(job)
+
+    async def act(self, backends: Mapping[str, Backend]) -> None:
+        """Ask the backends, after the commit."""
+        asked, self._to_ask = self._to_ask, {}
+        for verb, jobs in asked.items():
+            for name, backend in backends.items():
+                theirs = [self._live.get(job.id, job) for job in jobs if job.backend == name]
+                if not theirs:
+                    continue
+                if verb == "cancel":
+                    await backend.cancel(theirs)
+                elif verb == "pause":
+                    await backend.pause(theirs)
+                else:
+                    await backend.resume(theirs)
+        if len(self._asked) > 10_000:
+            self._asked = {key: at for key, at in self._asked.items() if key[1] in self._live}
+
+

@@ -1,0 +1,35 @@
+"""When a job may be tried again, and after how long."""
+
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+
+from physlab_mcp.schemas.job import Job
+
+BASE_S = 1.0
+MOST_S = 300.0
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine may do without asking."""
+
+    lost_retries: int = 3
+    back_off_s: float = BASE_S
+
+
+def back_off_s(job: Job, rules: Rules) -> float:
+    """Seconds before the next attempt: doubling, at most five minutes, spread by up to a quarter by the job's id."""
+    plain = min(MOST_S, rules.back_off_s * 2 ** (job.attempt - 1))
+    return plain * (1 + (zlib.crc32(f"{job.id}:{job.attempt}".encode()) % 256) / 1024)
+
+
+def may_repeat_lost(job: Job, rules: Rules) -> bool:
+    """Whether a job whose worker vanished is run again.
+
+    Pure and idempotent work is, up to `lost_retries`; anything else only within its declared retries.
+    """
+    if job.spec.pure or job.spec.idempotent:
+        return job.lost < rules.lost_retries
+    return job.attempt <= job.spec.retries

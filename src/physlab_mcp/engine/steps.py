@@ -1,0 +1,196 @@
+"""One pure function per thing that can happen to a job: (job, what was seen) -> change. No I/O."""
+
+from __future__ import annotations
+
+import msgspec
+
+from physlab_mcp.backends.base import Observation
+from physlab_mcp.engine.retry import Rules, back_off_s, may_repeat_lost
+from physlab_mcp.schemas.event import Event
+from physlab_mcp.schemas.job import Job, Reason
+from physlab_mcp.schemas.job_state import JobState, ReasonCode
+from physlab_mcp.schemas.result import Failure, NodeResult
+from physlab_mcp.stores.base import Change
+
+_S = JobState
+_WAITING = frozenset({_S.SUBMITTING, _S.QUEUED})
+_artifacts = msgspec.json.Decoder(NodeResult).decode
+
+
+class Draft:
+    """A job on its way through one turn: the path so far and the events beside it."""
+
+    def __init__(self, job: Job) -> None:
+        self.old = job
+        self.job = job
+        self.path: list[JobState] = []
+        self.events: list[Event] = []
+        self.body: bytes | None = None
+        self.cache_key: str | None = None
+
+    def to(self, state: JobState, **fields: object) -> None:
+        """Append one state to the path."""
+        self.path.append(state)
+        self.job = msgspec.structs.replace(self.job, state=state, **fields)
+
+    def note(self, kind: str, at: float, data: dict[str, object]) -> None:
+        """Append one event."""
+        self.events.append(Event(kind, self.job.id, at, data, self.job.attempt))
+
+    def change(self) -> Change | None:
+        """The change, or None where nothing happened."""
+        if not self.path and not self.events and self.job is self.old:
+            return None
+        return Change(
+            old=self.old,
+            new=self.job,
+            path=tuple(self.path),
+            events=tuple(self.events),
+            body=self.body,
+            cache_key=self.cache_key,
+        )
+
+
+def stored(change: Change) -> Job:
+    """The job as it stands in the store once the change is written."""
+    return msgspec.structs.replace(change.new, version=change.old.version + max(1, len(change.path)))
+
+
+def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> None:
+    """Carry one observation of the draft's present dispatch into it."""
+    job = draft.job
+    if seen.kind == "event":
+        kind = seen.data.get("kind", "log")
+        draft.note(kind, seen.at, {k: v for k, v in seen.data.items() if k != "kind"})
+    elif seen.kind == "started":
+        _started(draft, seen, now)
+    elif seen.kind == "done":
+        if job.state in _WAITING or (job.state is _S.PAUSED and seen.started_at):
+            _started(draft, seen, now)
+        if seen.failure is not None:
+            _failed(draft, seen.failure, now, rules)
+        else:
+            _succeeded(draft, seen.result or b"{}", now)
+    elif seen.kind == "lost":
+        _lost(draft, now, rules)
+    elif seen.kind == "dropped":
+        again = Reason(ReasonCode.SLOT, "", now)
+        draft.to(_S.PENDING, reason=again, claimer=None, lease_until=0.0, native_id=None)
+    elif seen.kind == "cancelled":
+        draft.to(_S.CANCELLED, reason=Reason(ReasonCode.REQUESTED, "", now), ended_at=now)
+    elif seen.kind == "paused" and job.state in (_S.RUNNING, _S.QUEUED, _S.SUBMITTING):
+        if job.state is _S.SUBMITTING:
+            draft.to(_S.QUEUED)
+        draft.to(_S.PAUSED, reason=Reason(ReasonCode.REQUESTED, "frozen", now))
+    elif seen.kind == "resumed" and job.state is _S.PAUSED:
+        draft.to(_S.RUNNING, reason=Reason())
+
+
+def _started(draft: Draft, seen: Observation, now: float) -> None:
+    if draft.job.state in _WAITING or draft.job.state is _S.PAUSED:
+        draft.to(_S.RUNNING, reason=Reason(), started_at=seen.started_at or now, observed_at=now)
+
+
+def _succeeded(draft: Draft, result: bytes, now: float) -> None:
+    job = draft.job
+    if b'"sha256"' in result:  # artifacts are rare in small results; decoding every one would cost
+        for ref in _artifacts(result).all_artifacts():
+            data = {"name": ref.name, "sha256": ref.sha256, "media_type": ref.media_type, "size": ref.size}
+            draft.note("artifact", now, data)
+    draft.note("result", now, {"bytes": len(result)})
+    draft.to(_S.COLLECTING)
+    draft.to(_S.SUCCEEDED, reason=Reason(), ended_at=now, observed_at=now)
+    draft.body = result
+    draft.cache_key = job.cache_key
+
+
+def _failed(draft: Draft, failure: Failure, now: float, rules: Rules) -> None:
+    job = draft.job
+    data = {"code": failure.code, "message": failure.message}
+    if failure.retryable and job.attempt <= job.spec.retries:
+        wait = back_off_s(job, rules)
+        draft.note("log", now, {**data, "text": f"attempt {job.attempt} failed; the next starts in {wait:.1f} s"})
+        _again(draft, now, wait, failure.message[:200])
+        return
+    draft.note("result", now, data)
+    code = ReasonCode.TIMEOUT if failure.code == "timeout" else ReasonCode.ERROR
+    if failure.code == "rejected":
+        code = ReasonCode.REJECTED
+    draft.to(_S.FAILED, reason=Reason(code, failure.message[:500], now), ended_at=now, observed_at=now)
+    draft.body = msgspec.json.encode(failure)
+
+
+def _lost(draft: Draft, now: float, rules: Rules) -> None:
+    job = draft.job
+    if may_repeat_lost(job, rules):
+        draft.job = msgspec.structs.replace(job, lost=job.lost + 1)
+        draft.note("log", now, {"text": "its worker vanished; it runs again"})
+        _again(draft, now, 0.0 if job.lost == 0 else back_off_s(job, rules), "its worker vanished")
+        return
+    failure = Failure(
+        code="lost",
+        message=f"The worker that ran it vanished ({job.lost + 1} times) and it may not be repeated unasked.",
+        remedy="Declare it idempotent or give it retries, then submit it again; look at its log for what it had done.",
+    )
+    draft.note("result", now, {"code": failure.code, "message": failure.message})
+    reason = Reason(ReasonCode.LOST, failure.message, now)
+    if job.state is _S.PAUSED or job.state in _WAITING or job.state is _S.RUNNING:
+        draft.to(_S.FAILED, reason=reason, ended_at=now)
+    draft.body = msgspec.json.encode(failure)
+
+
+def _again(draft: Draft, now: float, wait_s: float, text: str) -> None:
+    """pending(retry): a new attempt."""
+    reason = Reason(ReasonCode.BACK_OFF, text, now) if wait_s else Reason(ReasonCode.SLOT, text, now)
+    draft.to(
+        _S.PENDING,
+        attempt=draft.job.attempt + 1,
+        not_before=now + wait_s if wait_s else 0.0,
+        reason=reason,
+        claimer=None,
+        lease_until=0.0,
+        native_id=None,
+        cache_key=None,
+        started_at=0.0,
+    )
+
+
+def dispatched(
+    job: Job, *, claimer: str, lease_until: float, native_id: str, submission: str, index: int, key: str | None, now: float
+) -> Change:
+    """pending -> submitting -> queued: the intent, written before the backend is called."""
+    new = msgspec.structs.replace(
+        job,
+        state=_S.QUEUED,
+        reason=Reason(),
+        fence=job.fence + 1,
+        claimer=claimer,
+        lease_until=lease_until,
+        native_id=native_id,
+        submission=submission,
+        index=index,
+        cache_key=key,
+        observed_at=now,
+    )
+    return Change(old=job, new=new, path=(_S.SUBMITTING, _S.QUEUED))
+
+
+def served_from_cache(job: Job, *, body: bytes, source: str, at: float, key: str, now: float) -> Change:
+    """pending -> succeeded with another job's result; the hit says from which job and when."""
+    result = _artifacts(body)
+    meta = {**result.meta, "cached": {"job": result.meta.get("cached", {}).get("job", source), "at": at}}
+    new = msgspec.structs.replace(
+        job, state=_S.SUCCEEDED, reason=Reason(ReasonCode.CACHED, f"from {source}", now), cache_key=key, ended_at=now
+    )
+    event = Event("result", job.id, now, {"cached": source, "at": at}, job.attempt)
+    encoded = msgspec.json.encode(msgspec.structs.replace(result, meta=meta))
+    return Change(old=job, new=new, path=(_S.SUCCEEDED,), events=(event,), body=encoded)
+
+
+def refused(job: Job, failure: Failure, now: float) -> Change:
+    """pending -> failed without having run."""
+    event = Event("result", job.id, now, {"code": failure.code, "message": failure.message}, job.attempt)
+    new = msgspec.structs.replace(
+        job, state=_S.FAILED, reason=Reason(ReasonCode.REJECTED, failure.message[:500], now), ended_at=now
+    )
+    return Change(old=job, new=new, path=(_S.FAILED,), events=(event,), body=msgspec.json.encode(failure))

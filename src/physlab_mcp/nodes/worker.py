@@ -1,0 +1,346 @@
+"""The program that runs node calls: warm over a socket, or cold on one job folder.
+
+Starts on the standard library alone; what a node needs is imported when the first such node comes.
+Warm: `worker.py --fd N` reads JSON lines {op: hello|run|drop|trim|stop} and answers started, event, done, dropped.
+Every start and end is first appended to the worker's spool, so that it outlives the engine and this worker.
+Cold: `python -m physlab_mcp.nodes.worker JOB_FOLDER` runs jobs/<..>/spec.json and writes attempts/<n>/result.json.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import time
+import zlib
+from collections import deque
+from pathlib import Path
+
+INLINE_BYTES = 65_536  # larger values become artifacts
+_FRAME = struct.Struct(">II")
+
+
+def frame(payload):
+    """One spool record: length, CRC-32, payload. Read by backends/local/spool.py."""
+    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+class LazyLog(io.TextIOBase):
+    """stdout or stderr of one node call: makes the job folder and its log at the first write, C output included."""
+
+    def __init__(self, fd, name, folder):
+        self._fd, self._name, self._folder = fd, name, folder
+        self._kept = self._log = None
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self._fd
+
+    def write(self, text):
+        if self._log is None:
+            place = self._folder()
+            place.mkdir(parents=True, exist_ok=True)
+            self._log = os.open(place / self._name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._kept = os.dup(self._fd)
+            os.dup2(self._log, self._fd)
+        data = memoryview(text.encode("utf-8", "replace"))
+        while data:
+            data = data[os.write(self._log, data) :]
+        return len(text)
+
+    def done(self):
+        if self._log is not None:
+            os.dup2(self._kept, self._fd)
+            os.close(self._kept)
+            os.close(self._log)
+            self._log = None
+
+
+class Calls:
+    """Runs node calls and shapes their answers; knows nothing of sockets or spools."""
+
+    def __init__(self, hello):
+        self.hello = hello
+        self._types = {}
+        self._blobs = None
+
+    def _type(self, name, module):
+        found = self._types.get(name)
+        if found is None:
+            if "site" not in sys.modules:  # started with -S: only now are packages needed
+                import site
+
+                site.main()
+                for place in self.hello.get("sys_path", ()):
+                    if place not in sys.path:
+                        sys.path.append(place)
+            from physlab_mcp.nodes.registry import types_in
+
+            for one in types_in(module):
+                self._types[one.name] = one
+            found = self._types[name]
+        return found
+
+    def folder(self, call):
+        """The folder of this attempt; made by whoever writes there first."""
+        return Path(call["folder"]) / "attempts" / str(call["attempt"])
+
+    def run(self, call, report):
+        """The answer of one call as a dict ready for JSON: {ok, result | failure}."""
+        out = LazyLog(1, "stdout.log", lambda: self.folder(call))
+        err = LazyLog(2, "stderr.log", lambda: self.folder(call))
+        kept = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = out, err
+        try:
+            return self._run(call, report)
+        except BaseException as error:  # noqa: BLE001 - the boundary of foreign code
+            return {"ok": False, "failure": failure_of(error)}
+        finally:
+            sys.stdout, sys.stderr = kept
+            out.done()
+            err.done()
+
+    def _run(self, call, report):
+        node_type = self._type(call["type"], call["module"])
+        import msgspec
+
+        from physlab_mcp.nodes.io import NodeIO
+
+        if self._blobs is None:
+            from physlab_mcp.artifacts.blobs import Blobs
+
+            self._blobs = Blobs(self.hello["blobs"])
+        node_io = NodeIO(
+            job_id=call["id"],
+            blobs=self._blobs,
+            device=call.get("device", "cpu"),
+            report=report,
+            folder=lambda: Path(call["folder"]),
+            attempt=call["attempt"],
+        )
+        params = node_type.params.model_validate(call["params"])
+        before, begun = os.times(), time.perf_counter()
+        result = node_type.function(params, node_io)
+        took, after = time.perf_counter() - begun, os.times()
+        meta = {
+            "device": node_io.device,
+            "dtype": node_type.dtype,
+            "duration_ms": round(took * 1e3, 3),
+            "cpu_s": round(after.user - before.user + after.system - before.system, 3),
+            "code": call.get("code", ""),
+            "environment": self.hello.get("environment", ""),
+            **result.meta,
+        }
+        if took > 0.05:
+            meta["max_rss_bytes"] = peak_memory()
+        if node_io.warnings:
+            meta["warnings"] = [*meta.get("warnings", ()), *node_io.warnings]
+        values = result.values
+        encoded = msgspec.json.encode(values)
+        if len(encoded) > INLINE_BYTES:
+            values = self._shrink(values, node_io)
+        result = msgspec.structs.replace(result, values=values, meta=meta)
+        return {"ok": True, "result": msgspec.Raw(msgspec.json.encode(result))}
+
+    def _shrink(self, values, node_io):
+        import msgspec
+
+        small = {}
+        for name, value in values.items():
+            encoded = msgspec.json.encode(value)
+            if len(encoded) > 1024:
+                ref = node_io.save_bytes(f"{name}.json", encoded, "application/json")
+                value = {"$artifact": msgspec.to_builtins(ref)}
+            small[name] = value
+        return small
+
+
+def failure_of(error):
+    """A Failure as a dict."""
+    import traceback
+
+    text = "".join(traceback.format_exception(error))[-4000:]
+    code, remedy, retryable = "error", None, True
+    name = type(error).__name__
+    message = f"{name}: {error}"
+    if hasattr(error, "as_dict"):
+        code, remedy, retryable, message = error.code, error.remedy, False, error.message
+    elif name == "ValidationError" and hasattr(error, "errors"):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        code, retryable, message = "invalid_request", False, f"{where}: {first['msg']}"
+        remedy = f"The value that came from another node is {first.get('input')!r:.200}; choose another key or node."
+    elif isinstance(error, MemoryError):
+        code, remedy = "oom", "Ask for more memory, or for a smaller problem."
+    return {"code": code, "message": message[:2000], "remedy": remedy, "retryable": retryable, "traceback": text}
+
+
+def peak_memory():
+    """Highest resident set of this process so far in bytes, where the system tells; else 0."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+class Warm:
+    """The loop of a warm worker."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        self._buffer = b""
+        self._queue = deque()
+        self._open = True
+        self._spool = -1
+        self._calls = None
+        self._encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
+    def loop(self):
+        """Until the engine goes away or says stop: then what is running is finished and spooled, the rest dropped."""
+        while self._open:
+            self._listen(block=not self._queue)
+            if self._queue and self._open:
+                self._one(self._queue.popleft())
+
+    def _listen(self, *, block):
+        while True:
+            if not block and not select.select([self._sock], [], [], 0)[0]:
+                return
+            try:
+                data = self._sock.recv(1 << 18)
+            except ConnectionError:
+                data = b""
+            if not data:
+                self._open = False
+                return
+            self._buffer += data
+            *lines, self._buffer = self._buffer.split(b"\n")
+            for line in lines:
+                self._take(json.loads(line))
+            if lines:
+                block = False
+
+    def _take(self, message):
+        op = message["op"]
+        if op == "run":
+            self._queue.append(message)
+        elif op == "hello":
+            self._calls = Calls(message)
+            self._spool = os.open(message["spool"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        elif op == "drop":
+            wanted = {tuple(pair) for pair in message["jobs"]}
+            gone = [c for c in self._queue if (c["id"], c["fence"]) in wanted]
+            self._queue = deque(c for c in self._queue if (c["id"], c["fence"]) not in wanted)
+            for call in gone:
+                self._say({"t": "dropped", "id": call["id"], "fence": call["fence"]})
+        elif op == "trim":
+            os.ftruncate(self._spool, 0)
+        elif op == "stop":
+            self._open = False
+
+    def _one(self, call):
+        kill_point("worker.before_run")
+        name = {"id": call["id"], "fence": call["fence"]}
+        started = time.time()
+        head = {"t": "started", **name, "at": started}
+        self._keep(head)
+        self._say(head)
+
+        def report(event):
+            self._say({"t": "event", **name, "at": time.time(), **event})
+
+        answer = self._calls.run(call, report)
+        kill_point("worker.after_run")
+        line = {"t": "done", **name, "at": time.time(), "started": started, "ok": answer["ok"]}
+        if answer["ok"]:
+            head = self._encode(line)[:-1].encode()
+            payload = head + b',"result":' + bytes(answer["result"]) + b"}"
+        else:
+            payload = self._encode({**line, "failure": answer["failure"]}).encode()
+        self._spooled(payload)
+        kill_point("worker.after_spool")
+        self._send(payload + b"\n")
+        kill_point("worker.after_send")
+
+    def _keep(self, message):
+        self._spooled(self._encode(message).encode())
+
+    def _spooled(self, payload):
+        try:
+            os.write(self._spool, frame(payload))
+        except OSError as error:  # a full disk: the engine still gets it over the socket
+            os.write(2, f"spool: {error}\n".encode())
+
+    def _say(self, message):
+        self._send(self._encode(message).encode() + b"\n")
+
+    def _send(self, data):
+        if not self._open:
+            return
+        try:
+            self._sock.sendall(data)
+        except OSError:
+            self._open = False  # the engine is gone: finish what runs, it is in the spool
+
+
+def kill_point(name):
+    """See physlab_mcp.faults, which is imported only when a test asks for it."""
+    if "PHYSLAB_KILL_AT" in os.environ:
+        here = str(Path(__file__).resolve().parents[2])
+        if here not in sys.path:
+            sys.path.append(here)
+        from physlab_mcp.faults import kill_point as reach
+
+        reach(name)
+
+
+def run_folder(folder):
+    """Run the node call of one job folder; writes result.json once. Exit status 0 if it succeeded."""
+    folder = Path(folder)
+    call = json.loads((folder / "spec.json").read_text())
+    call["folder"] = str(folder)
+    place = folder / "attempts" / str(call["attempt"])
+    place.mkdir(parents=True, exist_ok=True)
+    events = os.open(place / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    started = time.time()
+    answer = Calls({"blobs": str(place / "artifacts"), **call.get("hello", {})}).run(
+        call, lambda event: os.write(events, json.dumps({"at": time.time(), **event}).encode() + b"\n")
+    )
+    os.close(events)
+    body = {"attempt": call["attempt"], "fence": call["fence"], "started_at": started, "ended_at": time.time()}
+    body["outcome"] = "succeeded" if answer["ok"] else "failed"
+    if answer["ok"]:
+        body["result"] = json.loads(bytes(answer["result"]))
+    else:
+        body["failure"] = answer["failure"]
+    temporary = place / ".result.json"
+    with temporary.open("w") as stream:
+        json.dump(body, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(place / "result.json")
+    return 0 if answer["ok"] else 1
+
+
+def main(arguments):
+    """Entry of both forms."""
+    if arguments[:1] == ["--fd"]:
+        Warm(socket.socket(fileno=int(arguments[1]))).loop()
+        return 0
+    if len(arguments) == 1:
+        return run_folder(arguments[0])
+    sys.stderr.write("usage: worker.py --fd N | worker.py JOB_FOLDER\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
