@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend
 from physlab_mcp.engine.loop import Expander, Loop
 from physlab_mcp.engine.retry import Rules
-from physlab_mcp.engine.wire import Lines, listen
+from physlab_mcp.engine.wire import GONE, Lines, listen
 from physlab_mcp.errors import ConflictError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir
@@ -29,6 +30,7 @@ from physlab_mcp.schemas.job_state import LIVE
 from physlab_mcp.stores.base import JobQuery, Lead, Store
 
 logger = logging.getLogger(__name__)
+_TELL_AFTER_S = 0.004
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,8 @@ class Daemon:
         self._loop: Loop | None = None
         self._started = time.time()
         self._leaving = ""
+        self._news = (0, 0)
+        self._telling = False
         self.name = f"{socket.gethostname()}:{os.getpid()}:{new_handle('e')[-6:]}"
 
     async def run(self) -> str:
@@ -121,7 +125,7 @@ class Daemon:
             notify=self._notify, approve_commands=self._settings.approve_commands,
         )  # fmt: skip
         for backend in self._backends.values():
-            await backend.start(self._loop.wake)
+            await backend.start(self._loop.seen)
         logger.info("engine %s leads (fence %d)", self.name, lead.fence)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_idle)
@@ -141,8 +145,16 @@ class Daemon:
             self._loop.stop()
 
     def _notify(self, seq: int, durable: int) -> None:
+        """Tell clients within a few milliseconds: every turn of a fast run would only keep them from their work."""
+        self._news = (seq, durable)
+        if not self._telling and self._clients:
+            self._telling = True
+            asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._tell_all)
+
+    def _tell_all(self) -> None:
+        self._telling = False
         for client in self._clients:
-            client.tell(seq, durable)
+            client.tell(*self._news)
 
     async def _watch_idle(self) -> None:
         """Leave when nothing is live, nobody is connected and nothing happened for a while."""
@@ -175,7 +187,7 @@ class Daemon:
                 if token is not None and (await lines.receive()).get("token") != token:
                     return
                 await self._client(lines)
-            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            except GONE:
                 pass
             finally:
                 with anyio.CancelScope(shield=True):
@@ -189,6 +201,8 @@ class Daemon:
             try:
                 while True:
                     await self._answer(client, await lines.receive(), tasks)
+            except GONE:  # inside the group, which would wrap it
+                pass
             finally:
                 self._clients.discard(client)
                 tasks.cancel_scope.cancel()
@@ -217,7 +231,10 @@ class Daemon:
             client.told = anyio.Event()
             if client.news is not None:
                 seq, durable = client.news
-                await client.lines.send({"seq": seq, "durable": durable})
+                try:
+                    await client.lines.send({"seq": seq, "durable": durable})
+                except GONE:
+                    return
 
     async def _status(self) -> dict[str, Any]:
         backends = {name: msgspec.to_builtins(await b.describe()) for name, b in self._backends.items()}

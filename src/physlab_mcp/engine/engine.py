@@ -54,7 +54,9 @@ class Engine:
         self.feed = Feed(store)
         self._readers = readers
         self._registry = registry
-        self.link = Link(data, schema=schema, command=command, on_news=self._on_news, start=start)
+        self.link = Link(
+            data, schema=schema, command=command, on_news=self._on_news, has_work=store.has_work, start=start
+        )
 
     def _on_news(self, seq: int, durable: int) -> None:
         self.feed.live = self.link.connected

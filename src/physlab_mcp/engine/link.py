@@ -6,20 +6,19 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
 import anyio.abc
 
 from physlab_mcp import __version__
-from physlab_mcp.engine.wire import Lines, connect
-from physlab_mcp.errors import UnavailableError
+from physlab_mcp.engine.wire import GONE, Lines, connect
+from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.paths import DataDir
 
 logger = logging.getLogger(__name__)
 
-_GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
 def version_of(text: str) -> tuple[int, ...]:
@@ -31,9 +30,17 @@ class Link:
     """Keeps itself connected while the client lives. Everything durable goes through the store, never through here."""
 
     def __init__(
-        self, data: DataDir, *, schema: int, command: Sequence[str], on_news: Callable[[int, int], None], start: bool = True
+        self,
+        data: DataDir,
+        *,
+        schema: int,
+        command: Sequence[str],
+        on_news: Callable[[int, int], None],
+        has_work: Callable[[], Awaitable[bool]],
+        start: bool = True,
     ) -> None:
         self._data = data
+        self._has_work = has_work
         self._schema = schema
         self._command = list(command)
         self._on_news = on_news
@@ -57,7 +64,10 @@ class Link:
                 lines = await connect(self._data.engine_socket())
             except OSError:
                 # Nobody listens. Look again soon after a start, seldom otherwise; a wake looks at once.
-                recent = time.monotonic() - self._spawned_at < 5
+                recent = time.monotonic() - self._spawned_at < 5 and self._coming_up()
+                if not recent and self._start and await self._needed():
+                    self.spawn()
+                    continue
                 with anyio.move_on_after(pause if recent else 1.0):
                     await self._wanted.wait()
                 self._wanted = anyio.Event()
@@ -66,13 +76,21 @@ class Link:
             pause = 0.01
             try:
                 await self._converse(lines)
-            except _GONE:
+            except GONE:
                 pass
             finally:
                 self._lines = None
                 self._on_news(-1, -1)
                 with anyio.CancelScope(shield=True):
                     await lines.aclose()
+
+    async def _needed(self) -> bool:
+        """An engine that died left work behind; whoever notices first starts the next one."""
+        try:
+            return await self._has_work()
+        except PhyslabError as error:
+            logger.warning("cannot look for work: %s", error)
+            return False
 
     async def _converse(self, lines: Lines) -> None:
         await lines.send({"op": "hello", "version": __version__, "schema": self._schema, "feed": True})
@@ -93,13 +111,16 @@ class Link:
         theirs = (hello.get("schema", 0), version_of(hello.get("version", "0")))
         return theirs < (self._schema, version_of(__version__))
 
+    def _coming_up(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
     async def wake(self) -> None:
         """Tell the engine that there is work; start one if nobody listens."""
         if self._lines is not None:
             try:
                 await self._lines.send({"op": "wake"})
                 return
-            except _GONE:
+            except GONE:
                 self._lines = None
         if not self._start:
             return
@@ -110,7 +131,7 @@ class Link:
         else:
             try:
                 await lines.send({"op": "wake"})
-            except _GONE:
+            except GONE:
                 self.spawn()
             with anyio.CancelScope(shield=True):
                 await lines.aclose()
@@ -118,8 +139,8 @@ class Link:
 
     def spawn(self) -> None:
         """Start an engine in a session of its own. If one is starting already, the second ends at the file lock."""
-        if self._child is not None and self._child.poll() is None and time.monotonic() - self._spawned_at < 5:
-            return
+        if self._coming_up() and time.monotonic() - self._spawned_at < 5:
+            return  # it is still on its way up
         self._spawned_at = time.monotonic()
         self._data.create()
         options: dict[str, Any] = {"start_new_session": True}
@@ -148,5 +169,5 @@ async def ask(data: DataDir, op: str, *, timeout_s: float = 5.0) -> dict[str, An
                 return await lines.receive()
             finally:
                 await lines.aclose()
-    except (TimeoutError, *_GONE):
+    except (TimeoutError, *GONE):
         return None

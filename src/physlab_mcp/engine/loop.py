@@ -78,13 +78,19 @@ class Loop:
         self._next_tend = 0.0
         self._next_renew = 0.0
         self._again = False
+        self._look = True  # whether plans and requests are looked for in the next turn
         self._next_at: float | None = None
         self._busy_until = 0.0
 
     # -- from outside ----------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Something changed: turn now."""
+        """A client wrote something: turn now and look for plans and requests."""
+        self._look = True
+        self._woken.set()
+
+    def seen(self) -> None:
+        """A backend saw something: turn now."""
         self._woken.set()
 
     def stop(self) -> None:
@@ -165,7 +171,9 @@ class Loop:
             lease_s=self._lease_s, most=MOST_A_TURN, approve_commands=self._approve_commands,
         )  # fmt: skip
         decided: list[Change] = []
-        stage = iter((self._first(stale, now), self._expand))
+        look, self._look = self._look or now >= self._next_tend or self._requests.open, False
+        first = [self._note_stale(stale), self._requests_of(now), self._expand] if look else [self._note_stale(stale)]
+        stage = iter(first)
 
         def decide(view: TurnView) -> list[Change]:
             for step in stage:
@@ -183,6 +191,7 @@ class Loop:
             done = await self._store.turn(self._lead, changes, decide, now=now, lease_s=self._lease_s)
         except BaseException:
             self._unplace(placement.reserved)
+            self._look = True
             raise
         kill_point("engine.after_commit")
         self._remember([*changes, *decided], done.refused)
@@ -198,13 +207,16 @@ class Loop:
         await self._requests.act(self._backends)
         await self._care(now)
 
-    def _first(self, stale: Draft | None, now: float) -> Callable[[TurnView], list[Change]]:
+    def _note_stale(self, stale: Draft | None) -> Callable[[TurnView], list[Change]]:
         def step(view: TurnView) -> list[Change]:
             if stale is not None:
                 view.append(stale.events)
-            return self._requests.decide(view, now)
+            return []
 
         return step
+
+    def _requests_of(self, now: float) -> Callable[[TurnView], list[Change]]:
+        return lambda view: self._requests.decide(view, now)
 
     def _drafts(self, now: float) -> dict[str, Draft]:
         """Everything seen since the last commit, per job; under "" what came from an older dispatch."""
@@ -265,7 +277,9 @@ class Loop:
         self._requests.wanted_dags.clear()
 
     def _expand(self, view: TurnView) -> list[Change]:
-        for state in view.open_plans(limit=8):
+        open_plans = view.open_plans(limit=8)
+        self._look = self._look or bool(open_plans)  # their windows move as their jobs end
+        for state in open_plans:
             plan = state.plan
             ended = sum(state.counts.get(s.value, 0) for s in TERMINAL)
             live = state.jobs - ended

@@ -58,6 +58,7 @@ class Placement:
         self._full: set[str] = set()
         self._saturated: set[str] = set()
         self._keys: dict[str, int] = {}
+        self._served = 0  # jobs ended within this turn, whose children may be ready now
         self.placed: dict[str, list[Assignment]] = {}
         self.submission = new_handle("sub")
 
@@ -75,11 +76,13 @@ class Placement:
         """Changes for the next ready jobs; empty once nothing more can be done this turn."""
         for name, backend in self._backends.items():
             while name not in self._full and self._left > 0:
-                ready = view.ready(name, now=self._now, limit=min(LOOK_AT, self._left), saturated=self._saturated)
-                if not ready:
-                    break
-                changes = self._decide_for(view, backend, ready)
+                limit = min(LOOK_AT, self._left)
+                ready = view.ready(name, now=self._now, limit=limit, saturated=self._saturated)
+                served, saturated = self._served, len(self._saturated)
+                changes = self._decide_for(view, backend, ready) if ready else []
                 self._left -= len(changes)
+                if len(ready) < limit and served == self._served and saturated == len(self._saturated):
+                    self._full.add(name)  # all that was ready is decided, and nothing of it made more ready
                 if changes:
                     return changes
         return []
@@ -139,6 +142,7 @@ class Placement:
         if key is not None:
             hit = hits.get(key)
             if hit is not None and self._intact(view, key, hit):
+                self._served += 1
                 return served_from_cache(job, body=hit.body, source=hit.job_id, at=hit.at, key=key, now=self._now)
             leader = same.get(key) or self._keys.get(key)
             if leader is not None:

@@ -29,6 +29,7 @@ class Requests:
         self._asked: dict[tuple[str, str, int], float] = {}  # (verb, job, fence) -> when
         self._to_ask: dict[str, list[Job]] = {}
         self.more = False
+        self.open = False  # whether some are not carried out yet
         self.wanted_dags: set[str] = set()
 
     def decide(self, view: TurnView, now: float) -> list[Change]:
@@ -37,6 +38,7 @@ class Requests:
         self._to_ask = {}
         changes: dict[str, Change] = {}
         open_requests = view.requests(limit=50)
+        self.open = bool(open_requests)
         last = {request.subject: request.id for request in open_requests if request.verb in _OPPOSED}
         for request in open_requests:
             if request.verb in ("pause", "resume") and last[request.subject] != request.id:

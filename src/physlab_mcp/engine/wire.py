@@ -17,6 +17,7 @@ import anyio
 import anyio.abc
 
 MOST_LINE = 1 << 20
+GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)  # the other side is
 
 
 def encode(message: dict[str, Any]) -> bytes:

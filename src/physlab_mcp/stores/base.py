@@ -253,6 +253,10 @@ class Store(Protocol):
         """(seq, id, body) of records in the order they were put."""
         ...
 
+    async def has_work(self) -> bool:
+        """Whether an engine is needed: something could start, is abroad, is to be expanded or was asked for."""
+        ...
+
     async def request(self, request: Request) -> None:
         """Append a request durably."""
         ...

@@ -237,10 +237,11 @@ class SQLiteStore:
                 tx.apply(decided)
             tx.finish()
             kill_point("engine.before_commit")
-            following = connection.execute(
-                "SELECT min(not_before) FROM jobs WHERE state = 'pending' AND not_before > ?", (now,)
-            ).fetchone()[0]
-            synced = connection.execute("SELECT value FROM meta WHERE key = 'durable_seq'").fetchone()[0]
+            synced, following = connection.execute(
+                "SELECT value, (SELECT min(not_before) FROM jobs WHERE state = 'pending' AND not_before > ?)"
+                " FROM meta WHERE key = 'durable_seq'",
+                (now,),
+            ).fetchone()
             wrote = connection.total_changes > before
             return Turn(tx.refused, tx.seq, tx.seq if durable else synced, following, wrote), tx.ended
 
@@ -416,6 +417,17 @@ class SQLiteStore:
             (kind, *values, after, limit),
         )
         return [(row[0], row[1], rows.decode_json(row[2])) for row in found]
+
+    async def has_work(self) -> bool:
+        """See Store."""
+        row = self._one(
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'pending' AND needs_left = 0)"
+            " OR EXISTS (SELECT 1 FROM jobs"
+            "            WHERE state IN ('submitting', 'queued', 'running', 'collecting'))"
+            " OR EXISTS (SELECT 1 FROM plans WHERE next_index < total AND paused = 0 AND stopped = 0)"
+            " OR EXISTS (SELECT 1 FROM requests WHERE carried = 0)"
+        )
+        return bool(row and row[0])
 
     async def request(self, request: Request) -> None:
         """See Store."""
