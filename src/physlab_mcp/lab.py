@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
+import os
 from pathlib import Path
 
 from physlab_mcp.artifacts.blobs import Blobs
@@ -26,9 +27,9 @@ def registry() -> Registry:
     return Registry.load()
 
 
-def local_backend(data: DataDir, *, lease_s: float = 15.0) -> LocalBackend:
+def local_backend(data: DataDir, *, lease_s: float = 15.0, roots: Sequence[Path] = ()) -> LocalBackend:
     hello = {"sys_path": [p for p in sys.path if p], "environment": ""}
-    return LocalBackend(data, LocalSettings(), worker_program=WORKER, hello=hello, lease_s=lease_s)
+    return LocalBackend(data, LocalSettings(roots=tuple(roots)), worker_program=WORKER, hello=hello, lease_s=lease_s, blobs=Blobs(data.blobs))
 
 
 class Lab:
@@ -73,8 +74,8 @@ def run_engine(data_dir: Path) -> str:
     log_to(data.engine_log)
     store = SQLiteStore(data.store, threaded=False)
     daemon = Daemon(
-        data=data, store=store, backends={"local": local_backend(data)}, expander=_expander,
-        registry=registry, blobs=Blobs(data.blobs), settings=Settings(schema=newest()),
+        data=data, store=store, backends={"local": local_backend(data, lease_s=float(os.environ.get("PHYSLAB_LEASE_S", "15")))}, expander=_expander,
+        registry=registry, blobs=Blobs(data.blobs), settings=Settings(schema=newest(), lease_s=float(os.environ.get("PHYSLAB_LEASE_S", "15"))),
     )
     try:
         return anyio.run(daemon.run)

@@ -43,7 +43,7 @@ class Submission(msgspec.Struct, frozen=True):
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """Something a backend saw of one dispatch (job, fence).
 
-    kind: started, event, done, lost, dropped (never started, may be placed again), cancelled, paused, resumed.
+    kind: placed (data.native_id), started, event, done, lost, dropped (never started, may be placed again), cancelled, paused, resumed.
     `result` is the JSON of a NodeResult; `token` is handed back to `acknowledge` after the commit.
     """
 
@@ -65,6 +65,10 @@ class Backend(Protocol):
 
     async def start(self, wake: Callable[[], None]) -> None:
         """Begin to observe; `wake` is called whenever `drain` has something new."""
+        ...
+
+    def poke(self) -> None:
+        """Somebody says that something changed here: look soon."""
         ...
 
     async def describe(self) -> BackendInfo:

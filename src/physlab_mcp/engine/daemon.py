@@ -218,6 +218,8 @@ class Daemon:
         elif op == "wake":
             if self._loop is not None:
                 self._loop.wake()
+                for backend in self._backends.values():
+                    backend.poke()
         elif op == "status":
             await client.lines.send({"status": await self._status()})
         elif op in ("hand_over", "stop"):

@@ -256,6 +256,9 @@ class Loop:
             self._backends[job.backend].unplace([job])
 
     async def _dispatch(self, placement: Placement, refused: Mapping[str, str]) -> None:
+        if any(not one.job.spec.pure for batch in placement.placed.values() for one in batch):
+            # What must not run twice unasked is begun only once the intent survives a power loss.
+            await self._store.make_durable()
         for name, batch in placement.placed.items():
             backend = self._backends[name]
             good = [one for one in batch if one.job.id not in refused]

@@ -62,6 +62,8 @@ def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> Non
     if seen.kind == "event":
         kind = seen.data.get("kind", "log")
         draft.note(kind, seen.at, {k: v for k, v in seen.data.items() if k != "kind"})
+    elif seen.kind == "placed":
+        draft.job = msgspec.structs.replace(job, native_id=seen.data["native_id"])
     elif seen.kind == "started":
         _started(draft, seen, now)
     elif seen.kind == "done":

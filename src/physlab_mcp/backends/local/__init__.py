@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from physlab_mcp.backends.base import BackendInfo, Observation, Submission
+from physlab_mcp.backends.commands import Commands
+from physlab_mcp.backends.job_inputs import BlobStore
+from physlab_mcp.backends.local.cold import Cold
 from physlab_mcp.backends.local.pool import Pool
 from physlab_mcp.errors import RejectedError, UnavailableError
 from physlab_mcp.paths import DataDir
@@ -25,7 +27,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     workers: int = 0  # 0: one a core
     commands: Literal["allow", "approve", "deny"] = "allow"
-    roots: tuple[str, ...] = ()
+    roots: tuple[Path, ...] = ()
 
 
 class LocalBackend:
@@ -34,19 +36,28 @@ class LocalBackend:
     name = "local"
 
     def __init__(
-        self, data: DataDir, settings: LocalSettings, *, worker_program: Path, hello: dict[str, Any], lease_s: float
-    ) -> None:
+        self, data: DataDir, settings: LocalSettings, *, worker_program: Path, hello: dict[str, Any], lease_s: float,
+        blobs: BlobStore,
+    ) -> None:  # fmt: skip
         self._data = data
-        self._settings = settings
         self._size = settings.workers or os.cpu_count() or 1
         self._pool = Pool(data, program=worker_program, size=self._size, hello=hello, lease_s=lease_s)
-        self._commands: dict[str, Job] = {}
+        self._commands = Commands(hidden=[data.root])
+        self._cold = Cold(
+            data, self._commands, roots=settings.roots, policy=settings.commands, blobs=blobs, put=self._pool.put,
+            size=self._size,
+        )  # fmt: skip
 
     async def start(self, wake: Callable[[], None]) -> None:
         """See Backend."""
         for name in ONE_THREAD:
             os.environ.setdefault(name, "1")
         self._pool.start(wake)
+        self._cold.start(wake)
+
+    def poke(self) -> None:
+        """See Backend."""
+        self._cold.look()
 
     async def describe(self) -> BackendInfo:
         """See Backend."""
@@ -68,17 +79,20 @@ class LocalBackend:
 
     def place(self, job: Job) -> str | None:
         """See Backend."""
-        taken = sum(math.ceil(one.spec.resources.cpu) for one in self._commands.values())
-        return self._pool.place(job, taken=taken)
+        if job.kind == "node":
+            return self._pool.place(job, taken=self._cold.taken())
+        return self._cold.place(job, busy=self._pool.busy())
 
     def unplace(self, jobs: Collection[Job]) -> None:
         """See Backend."""
         for job in jobs:
             self._pool.unplace(job)
+            self._cold.unplace(job)
 
     async def submit(self, batch: Submission) -> Mapping[str, RejectedError | UnavailableError]:
         """See Backend."""
-        self._pool.submit(batch.assignments)
+        self._pool.submit([one for one in batch.assignments if one.job.kind == "node"])
+        self._cold.submit([one.job for one in batch.assignments if one.job.kind != "node"])
         return {}
 
     def drain(self) -> list[Observation]:
@@ -91,38 +105,43 @@ class LocalBackend:
 
     async def adopt(self, jobs: Sequence[Job]) -> None:
         """See Backend."""
-        self._pool.orphans.adopt(jobs)
+        self._pool.orphans.adopt([job for job in jobs if job.kind == "node"])
+        self._cold.adopt([job for job in jobs if job.kind != "node"])
 
     async def cancel(self, jobs: Sequence[Job]) -> None:
         """See Backend."""
-        self._pool.cancel(jobs)
+        self._pool.cancel([job for job in jobs if job.kind == "node"])
+        for job in jobs:
+            if job.kind != "node":
+                self._cold.cancel(job)
 
     async def pause(self, jobs: Sequence[Job]) -> Mapping[str, str]:
         """See Backend."""
-        return self._pool.pause(jobs)
+        for job in jobs:
+            if job.kind != "node":
+                self._cold.freeze(job, thaw=False)
+        return self._pool.pause([job for job in jobs if job.kind == "node"])
 
     async def resume(self, jobs: Sequence[Job]) -> Mapping[str, str]:
         """See Backend."""
-        return self._pool.resume(jobs)
+        for job in jobs:
+            if job.kind != "node":
+                self._cold.freeze(job, thaw=True)
+        return self._pool.resume([job for job in jobs if job.kind == "node"])
 
     async def read(self, job: Job, stream: Literal["stdout", "stderr"], *, offset: int, limit: int) -> tuple[bytes, int]:
         """See Backend. A negative offset counts from the end."""
-        path = self._data.job_folder(job.id) / "attempts" / str(job.attempt) / f"{stream}.log"
-        try:
-            with path.open("rb") as log:
-                size = log.seek(0, os.SEEK_END)
-                start = max(0, size + offset) if offset < 0 else offset
-                log.seek(start)
-                data = log.read(limit)
-        except FileNotFoundError:
-            return b"", max(0, offset)
-        return data, start + len(data)
+        return self._commands.read_log(
+            self._data.job_folder(job.id), job.attempt, stream, offset=offset, limit=limit
+        )
 
     async def tend(self, now: float) -> None:
         """See Backend."""
         del now
         self._pool.tend()
+        self._cold.tend()
 
     async def aclose(self, *, keep: bool) -> None:
         """See Backend."""
+        self._cold.close()
         self._pool.close(keep=keep)

@@ -40,7 +40,7 @@ class Pool:
         self._estimates: dict[str, float] = {}
         self._telling = False
         self._wake: Callable[[], None] = lambda: None
-        self.orphans = Orphans(data, self._put)
+        self.orphans = Orphans(data, self.put)
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to observe."""
@@ -116,7 +116,8 @@ class Pool:
 
     # -- listening -------------------------------------------------------------------------------------------
 
-    def _put(self, observation: Observation) -> None:
+    def put(self, observation: Observation) -> None:
+        """Note an observation for the next drain."""
         self._inbox.append(observation)
         if observation.token is not None:
             self._unacknowledged[observation.token] = self._unacknowledged.get(observation.token, 0) + 1
@@ -175,19 +176,19 @@ class Pool:
                 self._tell_started_later()
             return False
         if m.t == "event":
-            self._put(Observation(job_id=m.id, fence=m.fence, kind="event", at=m.at, data={"kind": m.kind, **m.data}))
+            self.put(Observation(job_id=m.id, fence=m.fence, kind="event", at=m.at, data={"kind": m.kind, **m.data}))
             return True
         if m.t == "dropped":
             if held is not None:
                 worker.release(m.id)
                 kind = "cancelled" if held.cancelled else "dropped"
-                self._put(Observation(job_id=m.id, fence=m.fence, kind=kind, at=m.at))
+                self.put(Observation(job_id=m.id, fence=m.fence, kind=kind, at=m.at))
             return True
         if held is not None:
             self._learn(held.type, m.at - m.started)
             worker.release(m.id)
         worker.spool_bytes += len(m.result) + 200
-        self._put(done_of(m, worker.id))
+        self.put(done_of(m, worker.id))
         return True
 
     def _learn(self, type_: str, took: float) -> None:
@@ -211,7 +212,7 @@ class Pool:
                 waiting = True
                 continue
             held.told = True
-            self._put(Observation(
+            self.put(Observation(
                 job_id=held.job.id, fence=held.job.fence, kind="started", at=held.started_at, started_at=held.started_at,
             ))  # fmt: skip
             self._wake()
@@ -235,7 +236,7 @@ class Pool:
                 seen = msgspec.structs.replace(seen, kind="cancelled", token=None)
             elif seen.kind == "lost" and seen.job_id in timed_out:
                 seen = msgspec.structs.replace(seen, kind="done", failure=too_long(worker.held[seen.job_id].job))
-            self._put(seen)
+            self.put(seen)
         worker.held.clear()
         if self._unacknowledged.get(worker.id):
             self._gone[worker.id] = worker
@@ -282,11 +283,11 @@ class Pool:
                 continue
             for other in list(worker.held.values())[1:]:
                 worker.release(other.job.id)
-                self._put(Observation(job_id=other.job.id, fence=other.job.fence, kind="dropped", at=time.time()))
+                self.put(Observation(job_id=other.job.id, fence=other.job.fence, kind="dropped", at=time.time()))
             held.frozen = True
             held.frozen_since = time.monotonic()
             worker.freeze()
-            self._put(Observation(job_id=job.id, fence=job.fence, kind="paused", at=time.time()))
+            self.put(Observation(job_id=job.id, fence=job.fence, kind="paused", at=time.time()))
         self._wake()
         return refused
 
@@ -304,7 +305,7 @@ class Pool:
                 held.frozen = False
                 held.started += time.monotonic() - held.frozen_since
                 worker.thaw()
-            self._put(Observation(job_id=job.id, fence=job.fence, kind="resumed", at=time.time()))
+            self.put(Observation(job_id=job.id, fence=job.fence, kind="resumed", at=time.time()))
         self._wake()
         return refused
 
@@ -358,7 +359,7 @@ class Pool:
         self._retired[worker.id] = worker
         for i, held in enumerate(worker.held.values()):
             kind = "cancelled" if held.cancelled else ("lost" if i == 0 and held.started else "dropped")
-            self._put(Observation(job_id=held.job.id, fence=held.job.fence, kind=kind, at=time.time()))
+            self.put(Observation(job_id=held.job.id, fence=held.job.fence, kind=kind, at=time.time()))
         worker.held.clear()
         self._wake()
 
