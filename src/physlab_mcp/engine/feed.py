@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -56,7 +56,7 @@ class Feed:
             self._seq = events[-1].seq
             for stream, subject in list(self._listeners.items()):
                 for event in events:
-                    if subject is None or subject in (event.subject, event.run_id) :
+                    if subject is None or subject in (event.subject, event.run_id):
                         try:
                             stream.send_nowait(event)
                         except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -66,13 +66,14 @@ class Feed:
             await anyio.lowlevel.checkpoint()
 
     @asynccontextmanager
-    async def subscribe(self, subject: str | None) -> AsyncIterator[MemoryObjectReceiveStream[Event]]:
+    async def subscribe(self, subject: str | None) -> AsyncGenerator[MemoryObjectReceiveStream[Event]]:
         """Events from now on: all (None), or those of a job, or of a run with its jobs.
 
         A listener that falls 10,000 events behind is closed; it reads the rest from the store by seq.
         """
-        if not self._listeners:
-            self._seq = (await self._store.seqs())[0]
+        newest, _ = await self._store.seqs()
+        if not self._listeners:  # asked after the wait: another one may have begun meanwhile
+            self._seq = newest
         send, receive = anyio.create_memory_object_stream[Event](10_000)
         self._listeners[send] = subject
         self._news.set()

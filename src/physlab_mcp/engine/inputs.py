@@ -12,6 +12,10 @@ from physlab_mcp.schemas.artifact import ArtifactRef, Figure
 from physlab_mcp.schemas.result import NodeResult
 
 
+_KINDS = ("png", "svg", "csv", "mp4", "thumbnail")
+_MISSING: Any = object()  # None is a value like any other
+
+
 def pick(result: NodeResult, key: str, *, node: str) -> Any:
     """One output by its dotted key: `values.x`, `arrays.y`, `figures.name.csv`, or a bare name of a value or array.
 
@@ -25,15 +29,16 @@ def pick(result: NodeResult, key: str, *, node: str) -> Any:
     if head == "values":
         found = _dig(result.values, rest)
     elif head == "arrays":
-        found = result.arrays.get(rest)
+        found = result.arrays.get(rest, _MISSING)
     elif head == "figures":
         found = _figure(result.figures, rest)
     else:
         found = _dig(result.values, key)
-        if found is None:
-            found = result.arrays.get(key)
-    if found is None:
+        if found is _MISSING:
+            found = result.arrays.get(key, _MISSING)
+    if found is _MISSING:
         offered = [f"values.{n}" for n in result.values] + [f"arrays.{n}" for n in result.arrays]
+        offered += [f"figures.{figure.name}.{kind}" for figure in result.figures for kind in _KINDS if getattr(figure, kind)]
         raise RequestError(
             f"Node {node!r} has no output {key!r}.", field="key", got=key, remedy="It has: " + ", ".join(offered) + "."
         )
@@ -48,19 +53,21 @@ def _dig(values: Any, path: str) -> Any:
     for part in path.split("."):
         if isinstance(values, dict) and part in values:
             values = values[part]
-        elif isinstance(values, list) and part.isdigit() and int(part) < len(values):
+        elif isinstance(values, list) and part.isdecimal() and int(part) < len(values):
             values = values[int(part)]
         else:
-            return None
+            return _MISSING
     return values
 
 
-def _figure(figures: tuple[Figure, ...], rest: str) -> ArtifactRef | None:
-    name, _, kind = rest.partition(".")
+def _figure(figures: tuple[Figure, ...], rest: str) -> Any:
+    name, _, kind = rest.rpartition(".")
+    if kind not in _KINDS:
+        name, kind = rest, "png"
     for figure in figures:
         if figure.name == name:
-            return getattr(figure, kind or "png", None)
-    return None
+            return getattr(figure, kind) or _MISSING
+    return _MISSING
 
 
 def resolve(value: Any, results: Mapping[str, NodeResult], taken: dict[str, Any]) -> Any:

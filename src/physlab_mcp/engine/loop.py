@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 WINDOW = 2_000  # live jobs of one plan; more points are expanded once half of them have ended
 MOST_A_TURN = 512
 _TEND_EVERY_S = 0.5
+_PACK_EVERY_S = 5.0  # while jobs run; at every tending else
 _GONE = frozenset({JobState.PENDING}) | TERMINAL
 
 
@@ -77,6 +78,7 @@ class Loop:
         self._stop = False
         self._next_tend = 0.0
         self._next_renew = 0.0
+        self._next_pack = 0.0
         self._again = False
         self._look = True  # whether plans and requests are looked for in the next turn
         self._next_at: float | None = None
@@ -310,6 +312,9 @@ class Loop:
             self._next_tend = now + _TEND_EVERY_S
             for backend in self._backends.values():
                 await backend.tend(now)
+            if not self._live or now >= self._next_pack:
+                self._next_pack = now + _PACK_EVERY_S
+                await self._store.pack()
         if self._live and now >= self._next_renew:
             self._next_renew = now + self._lease_s / 3
             if any(job.lease_until < now + self._lease_s / 2 for job in self._live.values()):

@@ -21,8 +21,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 def back_off_s(job: Job, rules: Rules) -> float:
     """Seconds before the next attempt: doubling, at most five minutes, spread by up to a quarter by the job's id."""
-    plain = min(MOST_S, rules.back_off_s * 2 ** (job.attempt - 1))
+    plain = min(MOST_S, rules.back_off_s * 2.0 ** min(job.attempt - 1, 60))
     return plain * (1 + (zlib.crc32(f"{job.id}:{job.attempt}".encode()) % 256) / 1024)
+
+
+def may_repeat_failed(job: Job) -> bool:
+    """Whether a job that failed has retries left; what repeatable work lost is counted apart."""
+    spent = job.attempt - job.lost if job.spec.pure or job.spec.idempotent else job.attempt
+    return spent <= job.spec.retries
 
 
 def may_repeat_lost(job: Job, rules: Rules) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from physlab_mcp.backends.base import Observation
-from physlab_mcp.engine.retry import Rules, back_off_s, may_repeat_lost
+from physlab_mcp.engine.retry import Rules, back_off_s, may_repeat_failed, may_repeat_lost
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
@@ -33,9 +36,9 @@ class Draft:
         self.path.append(state)
         self.job = msgspec.structs.replace(self.job, state=state, **fields)
 
-    def note(self, kind: str, at: float, data: dict[str, object]) -> None:
+    def note(self, kind: str, at: float, data: Mapping[str, Any]) -> None:
         """Append one event."""
-        self.events.append(Event(kind, self.job.id, at, data, self.job.attempt))
+        self.events.append(Event(kind, self.job.id, at, dict(data), self.job.attempt))
 
     def change(self) -> Change | None:
         """The change, or None where nothing happened."""
@@ -85,7 +88,7 @@ def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> Non
             draft.to(_S.QUEUED)
         draft.to(_S.PAUSED, reason=Reason(ReasonCode.REQUESTED, "frozen", now))
     elif seen.kind == "resumed" and job.state is _S.PAUSED:
-        draft.to(_S.RUNNING, reason=Reason())
+        draft.to(_S.RUNNING if job.started_at else _S.QUEUED, reason=Reason())
 
 
 def _started(draft: Draft, seen: Observation, now: float) -> None:
@@ -100,7 +103,8 @@ def _succeeded(draft: Draft, result: bytes, now: float) -> None:
             data = {"name": ref.name, "sha256": ref.sha256, "media_type": ref.media_type, "size": ref.size}
             draft.note("artifact", now, data)
     draft.note("result", now, {"bytes": len(result)})
-    draft.to(_S.COLLECTING)
+    if job.state is not _S.COLLECTING:
+        draft.to(_S.COLLECTING)
     draft.to(_S.SUCCEEDED, reason=Reason(), ended_at=now, observed_at=now)
     draft.body = result
     draft.cache_key = job.cache_key
@@ -109,7 +113,7 @@ def _succeeded(draft: Draft, result: bytes, now: float) -> None:
 def _failed(draft: Draft, failure: Failure, now: float, rules: Rules) -> None:
     job = draft.job
     data = {"code": failure.code, "message": failure.message}
-    if failure.retryable and job.attempt <= job.spec.retries:
+    if failure.retryable and may_repeat_failed(job):
         wait = back_off_s(job, rules)
         draft.note("log", now, {**data, "text": f"attempt {job.attempt} failed; the next starts in {wait:.1f} s"})
         _again(draft, now, wait, failure.message[:200])
@@ -136,8 +140,7 @@ def _lost(draft: Draft, now: float, rules: Rules) -> None:
     )
     draft.note("result", now, {"code": failure.code, "message": failure.message})
     reason = Reason(ReasonCode.LOST, failure.message, now)
-    if job.state is _S.PAUSED or job.state in _WAITING or job.state is _S.RUNNING:
-        draft.to(_S.FAILED, reason=reason, ended_at=now)
+    draft.to(_S.FAILED, reason=reason, ended_at=now)
     draft.body = msgspec.json.encode(failure)
 
 

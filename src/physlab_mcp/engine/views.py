@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from physlab_mcp.schemas.job import Job, Reason
-from physlab_mcp.schemas.job_state import TERMINAL, JobState, ReasonCode
+from physlab_mcp.schemas.job_state import ABROAD, TERMINAL, JobState, ReasonCode
 from physlab_mcp.schemas.run import Run, run_state
 from physlab_mcp.schemas.status import Status
 from physlab_mcp.stores.base import PlanState
@@ -42,8 +42,9 @@ def plan_status(state: PlanState, *, now: float | None = None) -> Status:
     now = time.time() if now is None else now
     plan = state.plan
     expanded = plan.next_index >= plan.total
-    word = run_state(state.jobs, expanded, state.counts, stopped=plan.stopped)
-    if plan.paused and word == "pending":
+    # A stop that came once everything was expanded stopped nothing.
+    word = run_state(state.jobs, expanded, state.counts, stopped=plan.stopped and not expanded)
+    if plan.paused and word in ("pending", "running") and not any(state.counts.get(s.value) for s in ABROAD):
         word = "paused"
     done = sum(state.counts.get(s, 0) for s in _ENDS)
     # A sweep that is still being expanded: the rest is estimated from the points so far.

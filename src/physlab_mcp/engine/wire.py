@@ -32,10 +32,12 @@ class Lines:
         self._stream = stream
         self._buffer = b""
         self._ready: list[dict[str, Any]] = []
+        self._sending = anyio.Lock()
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Send one message."""
-        await self._stream.send(encode(message))
+        """Send one message; several tasks may do so at the same time."""
+        async with self._sending:
+            await self._stream.send(encode(message))
 
     async def receive(self) -> dict[str, Any]:
         """The next message.
@@ -52,7 +54,7 @@ class Lines:
             for line in lines:
                 try:
                     message = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(message, dict):
                     self._ready.append(message)

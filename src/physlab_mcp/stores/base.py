@@ -269,6 +269,10 @@ class Store(Protocol):
         """Events in order of seq. `subject`: a job, run (also its jobs' events) or sweep."""
         ...
 
+    async def pack(self, *, keep: int = ..., batch: int = ...) -> int:
+        """Pack the oldest events into less space, leaving at least `keep` rows alone; how many rows were packed."""
+        ...
+
     async def seqs(self) -> tuple[int, int]:
         """(newest seq, durable seq): every event up to the latter survives a power loss."""
         ...

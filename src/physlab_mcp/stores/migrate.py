@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -26,33 +27,24 @@ def backup_path(path: Path, version: int) -> Path:
     return path.with_name(f"{path.name}.schema-{version}.backup")
 
 
-def migrate(connection: sqlite3.Connection, path: Path | None) -> None:
+def migrate(connection: sqlite3.Connection, path: Path | None, steps: Sequence[tuple[int, str]] | None = None) -> None:
     """Bring the store to the newest schema; a store that holds something is copied first.
+
+    `steps` are those of this program unless given. Nobody can write between the copy and the change.
 
     Raises:
         ConflictError: the store is newer than this program.
 
     """
-    steps = versions()
-    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    steps = versions() if steps is None else steps
     target = steps[-1][0]
-    if found == target:
+    if _found(connection, path, target) == target:
         return
-    if found > target:
-        raise ConflictError(
-            f"The store {path} has schema {found}; this program knows up to {target}.",
-            got=found,
-            remedy="Use the newer physlab that upgraded it, or another --data-dir.",
-        )
-    if found and path is not None:
-        copy = sqlite3.connect(backup_path(path, found))
-        try:
-            connection.backup(copy)
-        finally:
-            copy.close()
     connection.execute("BEGIN IMMEDIATE")
     try:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        found = _found(connection, path, target)
+        if path is not None and 0 < found < target:
+            _back_up(connection, backup_path(path, found))
         for number, script in steps:
             if number > found:
                 for statement in _statements(script):
@@ -63,6 +55,26 @@ def migrate(connection: sqlite3.Connection, path: Path | None) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _found(connection: sqlite3.Connection, path: Path | None, target: int) -> int:
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > target:
+        raise ConflictError(
+            f"The store {path} has schema {found}; this program knows up to {target}.",
+            got=found,
+            remedy="Use the newer physlab that upgraded it, or another --data-dir.",
+        )
+    return found
+
+
+def _back_up(connection: sqlite3.Connection, place: Path) -> None:
+    place.touch(mode=0o600)
+    copy = sqlite3.connect(place)
+    try:
+        connection.backup(copy)
+    finally:
+        copy.close()
 
 
 def _statements(script: str) -> list[str]:

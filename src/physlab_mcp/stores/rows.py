@@ -36,9 +36,6 @@ RUN_COLUMNS = (
     f"pk, id, plan, owner, session_id, dag_id, point_index, point, title, jobs, created_at, started_at, ended_at, {_COUNTS}"
 )
 PLAN_COLUMNS = f"pk, body, next_index, paused, stopped, jobs, started_at, ended_at, first_seq, last_seq, {_COUNTS}"
-EVENT_SELECT = (
-    "SELECT e.seq, e.n, e.body, coalesce(e.subject, j.id), j.run_id FROM events e LEFT JOIN jobs j ON j.pk = e.job"
-)
 _STATES = tuple(STATE_COLUMNS)
 
 
@@ -99,7 +96,7 @@ def plan_of(r: tuple[Any, ...]) -> tuple[Plan, dict[str, int]]:
 
 
 def events_of(row: tuple[Any, ...], *, after: int = 0) -> list[Event]:
-    """The events that one row of EVENT_SELECT holds, those above `after`."""
+    """The events that one row (seq, n, body, subject, run_id) holds, those above `after`."""
     seq, n, body, subject, run_id = row
     first = seq - n + 1
     return [

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import ABROAD, LIVE, JobState
 from physlab_mcp.schemas.run import Plan, Request, Run
-from physlab_mcp.stores import rows
+from physlab_mcp.stores import history, rows
 from physlab_mcp.stores.base import Change, JobQuery, Lead, PlanState, Turn, TurnView
 from physlab_mcp.stores.migrate import migrate, newest
 from physlab_mcp.stores.transaction import Transaction, marks, plan_state
@@ -42,34 +43,57 @@ def file_system_of(path: Path) -> str:
     return kind
 
 
+def _make_private(file: Path) -> None:
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+
+
 class SQLiteStore:
     """See stores.base.Store. `threaded=False` writes in the caller's thread: for the engine, which has nothing else to do."""
 
-    def __init__(self, path: Path | str, *, threaded: bool = True, network: bool | None = None) -> None:
+    def __init__(
+        self, path: Path | str, *, threaded: bool = True, network: bool | None = None, busy_s: float = 10.0
+    ) -> None:
         self._path = str(path)
         self._memory = self._path == ":memory:"
+        self._busy_s = busy_s
         file = None if self._memory else Path(path)
-        try:
-            connection = self._connect()
+        with self._translated():
             if file is not None:
-                remote = file_system_of(file.parent) in NETWORK_FILE_SYSTEMS if network is None else network
-                connection.execute(f"PRAGMA journal_mode = {'DELETE' if remote else 'WAL'}")
-                if remote:
-                    self._claim_host(connection)
-            migrate(connection, file)
+                _make_private(file)  # before SQLite makes it: its journals take the same mode
+            connection = self._connect()
+            try:
+                if file is not None:
+                    remote = file_system_of(file.parent) in NETWORK_FILE_SYSTEMS if network is None else network
+                    connection.execute(f"PRAGMA journal_mode = {'DELETE' if remote else 'WAL'}")
+                    if remote:
+                        self._claim_host(connection)
+                migrate(connection, file)
+                # Reads see committed work only; an in-memory store has one connection for both.
+                self._read = connection if self._memory else self._connect()
+            except BaseException:
+                connection.close()
+                raise
+        self._writer = Writer(connection, self._path, schema=newest(), threaded=threaded and not self._memory)
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
-        # Reads see committed work only; an in-memory store has one connection for both.
-        self._read = connection if self._memory else self._connect()
-        self._writer = Writer(connection, self._path, schema=newest(), threaded=threaded and not self._memory)
-        if file is not None:
-            os.chmod(file, 0o600)
+        except OSError as error:
+            raise UnavailableError(
+                f"The store {self._path} cannot be opened: {error}.",
+                got=self._path,
+                remedy="Name a data directory of yours with --data-dir.",
+            ) from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256
+            self._path, isolation_level=None, check_same_thread=False, timeout=self._busy_s, cached_statements=256
         )
-        for pragma in ("busy_timeout = 10000", "cache_size = -16000", "temp_store = memory", "mmap_size = 0",
+        for pragma in ("cache_size = -16000", "temp_store = memory", "mmap_size = 0",
                        "wal_autocheckpoint = 1000"):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")
         return connection
@@ -77,10 +101,9 @@ class SQLiteStore:
     def _claim_host(self, connection: sqlite3.Connection) -> None:
         here = socket.gethostname()
         connection.execute("CREATE TABLE IF NOT EXISTS host (name TEXT)")
+        connection.execute("INSERT INTO host SELECT ? WHERE NOT EXISTS (SELECT 1 FROM host)", (here,))
         row = connection.execute("SELECT name FROM host").fetchone()
-        if row is None:
-            connection.execute("INSERT INTO host VALUES (?)", (here,))
-        elif row[0] != here:
+        if row[0] != here:
             raise UnavailableError(
                 f"The store {self._path} lies on a network file system and belongs to the host {row[0]!r}.",
                 got=here,
@@ -112,19 +135,22 @@ class SQLiteStore:
         """See Store."""
 
         def add(tx: Transaction) -> list[str]:
-            ids: list[str] = []
+            first: dict[tuple[str, str], str] = {}
+            ids: dict[str, str] = {}
             new: list[Job] = []
             for job in jobs:
-                known = job.idempotency_key and tx._db.execute(  # noqa: SLF001
-                    "SELECT id FROM jobs WHERE owner = ? AND idempotency_key = ?", (job.owner, job.idempotency_key)
-                ).fetchone()
-                if known:
-                    ids.append(known[0])
-                else:
-                    ids.append(job.id)
+                ids[job.id] = job.id
+                if job.idempotency_key:
+                    key = (job.owner, job.idempotency_key)
+                    if key not in first:
+                        row = tx._db.execute("SELECT id FROM jobs WHERE owner = ? AND idempotency_key = ?", key).fetchone()
+                        first[key] = row[0] if row else job.id
+                    ids[job.id] = first[key]
+                if ids[job.id] == job.id:
                     new.append(job)
-            tx.insert_jobs(new)
-            return ids
+            # Who needs a job that was there already needs the first one.
+            tx.insert_jobs([msgspec.structs.replace(j, needs=tuple(ids.get(n, n) for n in j.needs)) for j in new])
+            return [ids[job.id] for job in jobs]
 
         return await self._write(add, durable=durable)
 
@@ -170,9 +196,11 @@ class SQLiteStore:
 
     async def count_jobs(self, query: JobQuery) -> Mapping[JobState, int]:
         """See Store."""
-        kept = {"run_id": ("runs", query.run_id), "plan_id": ("plans", query.plan_id)}
-        for table, handle in kept.values():
-            if handle is not None:
+        for table, handle, alone in (
+            ("runs", query.run_id, JobQuery(run_id=query.run_id, limit=query.limit)),
+            ("plans", query.plan_id, JobQuery(plan_id=query.plan_id, limit=query.limit)),
+        ):
+            if handle is not None and query == alone:
                 columns = ", ".join(rows.STATE_COLUMNS.values())
                 row = self._one(f"SELECT {columns} FROM {table} WHERE id = ?", (handle,))  # noqa: S608
                 return {JobState(state): n for state, n in rows.counts_of(row or ()).items()} if row else {}
@@ -199,7 +227,7 @@ class SQLiteStore:
 
     async def queue_position(self, job: Job) -> int | None:
         """See Store."""
-        if job.state is not JobState.PENDING:
+        if job.state is not JobState.PENDING or job.needs_left:
             return None
         row = self._one(
             "SELECT count(*) FROM jobs WHERE state = 'pending' AND needs_left = 0 AND backend = ? AND queue IS ?"
@@ -453,24 +481,29 @@ class SQLiteStore:
 
     async def events(self, *, after: int = 0, subject: str | None = None, limit: int = 100) -> list[Event]:
         """See Store."""
-        where, values = "e.seq > ?", [after]
-        if subject is not None:
-            clause, extra = self._of_subject(subject)
-            where += clause
-            values += extra
-        found = self._all(f"{rows.EVENT_SELECT} WHERE {where} ORDER BY e.seq LIMIT ?", (*values, limit))
-        return [event for row in found for event in rows.events_of(row, after=after)][:limit]
+        only = history.Filter() if subject is None else self._of_subject(subject)
+        return history.read(self._all, after=after, only=only, limit=limit)
 
-    def _of_subject(self, subject: str) -> tuple[str, list[Any]]:
+    def _of_subject(self, subject: str) -> history.Filter:
         if subject.startswith("job-"):
-            return " AND e.job = (SELECT pk FROM jobs WHERE id = ?)", [subject]
+            job = self._one("SELECT pk, first_seq FROM jobs WHERE id = ?", (subject,))
+            pk, since = job or (0, 0)
+            return history.Filter(" AND e.job = ?", (pk,), lambda row: row[3] == subject, since)
         plan = self._one("SELECT pk, first_seq FROM plans WHERE id = ?", (subject,))
         if plan is not None:
-            return " AND e.seq >= ? AND (j.plan = ? OR e.subject = ?)", [plan[1], plan[0], subject]
-        run = self._one("SELECT pk FROM runs WHERE id = ?", (subject,))
+            clause = " AND (j.plan = ? OR e.subject = ?)"
+            return history.Filter(
+                clause, (plan[0], subject), lambda row: row[6] == plan[0] or row[3] == subject, plan[1]
+            )
+        run = self._one("SELECT r.pk, p.first_seq FROM runs r JOIN plans p ON p.pk = r.plan WHERE r.id = ?", (subject,))
         if run is not None:
-            return " AND (j.run = ? OR e.subject = ?)", [run[0], subject]
-        return " AND e.subject = ?", [subject]
+            clause = " AND (j.run = ? OR e.subject = ?)"
+            return history.Filter(clause, (run[0], subject), lambda row: row[5] == run[0] or row[3] == subject, run[1])
+        return history.Filter(" AND e.subject = ?", (subject,), lambda row: row[3] == subject)
+
+    async def pack(self, *, keep: int = history.KEEP, batch: int = history.BATCH) -> int:
+        """See Store."""
+        return await self._writer.run(lambda db: history.pack(db, keep=keep, batch=batch), durable=False)
 
     async def seqs(self) -> tuple[int, int]:
         """See Store."""

@@ -20,6 +20,12 @@ _Operation = tuple[Callable[[sqlite3.Connection], Any], bool, "Future[Any]"]
 def translate(error: sqlite3.Error, path: str) -> PhyslabError:
     """An SQLite error in the words of a caller."""
     text = str(error)
+    if isinstance(error, sqlite3.IntegrityError):
+        return ConflictError(
+            f"The store {path} holds that already: {text}.", got=path, remedy="Use a new id, or read what is stored."
+        )
+    if "closed database" in text:
+        return UnavailableError("The store is closed.", got=path, remedy="Open it again.")
     if "full" in text or "disk I/O" in text:
         return UnavailableError(
             f"The store {path} cannot be written: {text}. Nothing was acknowledged or changed.",
@@ -63,8 +69,8 @@ class Writer:
     def commit(self, operation: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
         """One operation, one transaction, in this thread."""
         try:
-            self._begin(durable)
             try:
+                self._begin(durable)
                 answer = operation(self._connection)
                 self._end(durable)
             except BaseException:
@@ -120,7 +126,7 @@ class Writer:
             operation, durable, future = batch[0]
             try:
                 answer = self.commit(operation, durable=durable)
-            except BaseException as error:  # noqa: BLE001 - handed to the caller who waits
+            except BaseException as error:  # handed to the caller who waits
                 future.set_exception(error)
             else:
                 future.set_result(answer)
@@ -134,12 +140,15 @@ class Writer:
                 try:
                     outcomes.append((future, operation(self._connection), None))
                     self._connection.execute("RELEASE one")
-                except (PhyslabError, ValueError, TypeError, KeyError) as error:
+                except Exception as error:
+                    if not self._connection.in_transaction:  # SQLite gave up on the whole group
+                        raise
                     self._connection.execute("ROLLBACK TO one")
                     self._connection.execute("RELEASE one")
-                    outcomes.append((future, None, error))
+                    told = translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+                    outcomes.append((future, None, told))
             self._end(durable)
-        except BaseException as error:  # noqa: BLE001 - every caller of the group learns of it
+        except BaseException as error:  # every caller of the group learns of it
             try:
                 self._rollback()
             except sqlite3.Error as second:

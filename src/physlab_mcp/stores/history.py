@@ -1,0 +1,75 @@
+"""The event history: recent rows as they were written, older ones packed by the thousand; readers see no difference."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from physlab_mcp.schemas.event import Event
+from physlab_mcp.stores import rows
+
+KEEP = 4_000  # newest rows that stay as they are: feeds read there
+BATCH = 2_000  # rows in one segment
+
+Row = tuple[int, int, Any, str | None, str | None, int | None, int | None]  # seq, n, body, subject, run_id, run, plan
+_SELECT = (
+    "SELECT e.seq, e.n, e.body, coalesce(e.subject, j.id), j.run_id, j.run, j.plan"
+    " FROM events e LEFT JOIN jobs j ON j.pk = e.job"
+)
+_unpack = msgspec.json.Decoder(list[tuple[int, int, str, str | None, str | None, int | None, int | None]]).decode
+
+
+def pack(connection: sqlite3.Connection, *, keep: int = KEEP, batch: int = BATCH) -> int:
+    """Pack the oldest `batch` rows into one segment if more than `keep` rows would stay; how many were packed."""
+    newest = connection.execute("SELECT seq FROM events ORDER BY seq DESC LIMIT 1 OFFSET ?", (keep + batch,)).fetchone()
+    if newest is None:
+        return 0
+    found = connection.execute(f"{_SELECT} ORDER BY e.seq LIMIT ?", (batch,)).fetchall()
+    body = rows.encode([(seq, n, bytes(text).decode(), *rest) for seq, n, text, *rest in found])
+    first, last = found[0][0] - found[0][1] + 1, found[-1][0]
+    connection.execute("INSERT INTO segments VALUES (?,?,?)", (first, last, zlib.compress(body, 6)))
+    connection.execute("DELETE FROM events WHERE seq <= ?", (last,))
+    return len(found)
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Whose events: the clause for rows, and the same said of a packed row."""
+
+    clause: str = ""
+    values: tuple[Any, ...] = ()
+    test: Callable[[Row], bool] | None = None
+    since: int = 0  # no event of the subject is older
+
+
+def read(
+    select: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]], *, after: int, only: Filter, limit: int
+) -> list[Event]:
+    """Events above `after` in order of seq, at most `limit`."""
+    after = max(after, only.since - 1)
+    events: list[Event] = []
+    for row in _packed(select, after):
+        if only.test is None or only.test(row):
+            events.extend(rows.events_of((row[0], row[1], row[2], row[3], row[4]), after=after))
+        if len(events) >= limit:
+            return events[:limit]
+    found = select(f"{_SELECT} WHERE e.seq > ?{only.clause} ORDER BY e.seq LIMIT ?", (after, *only.values, limit))
+    for row in found:
+        events.extend(rows.events_of(row[:5], after=after))
+    return events[:limit]
+
+
+def _packed(select: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]], after: int) -> Iterator[Row]:
+    while True:
+        found = select(
+            "SELECT last_seq, body FROM segments WHERE last_seq > ? ORDER BY last_seq LIMIT 1", (after,)
+        )
+        if not found:
+            return
+        for row in _unpack(zlib.decompress(found[0][1])):
+            if row[0] > after:
+                yield row
+        after = found[0][0]
