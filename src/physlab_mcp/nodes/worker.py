@@ -133,7 +133,7 @@ class Calls:
             "dtype": node_type.dtype,
             "duration_ms": round(took * 1e3, 3),
             "cpu_s": round(after.user - before.user + after.system - before.system, 3),
-            "code": call.get("code", ""),
+            "code_version": call.get("code", ""),
             "environment": self.hello.get("environment", ""),
             **result.meta,
         }

@@ -1,0 +1,250 @@
+"""The nodes `plot.line`, `plot.function_2d`, `plot.volume_3d` and `plot.animation`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes.plot_animation import animation
+from physlab_mcp.nodes.plot_volume import volume_3d
+from physlab_mcp.nodes.registry import NodeParams, VisualParams, node_type
+from physlab_mcp.schemas.artifact import Figure
+from physlab_mcp.schemas.result import NodeResult
+
+if TYPE_CHECKING:
+    from physlab_mcp.nodes.io import NodeIO
+
+__all__ = ["animation", "function_2d", "line", "volume_3d"]
+
+MAX_POINTS = 200_000
+Style = Literal["line", "points", "both", "dashed"]
+_DRAWN: dict[str, dict[str, Any]] = {
+    "line": {"linestyle": "-"},
+    "points": {"linestyle": "none", "marker": "o"},
+    "both": {"linestyle": "-", "marker": "o"},
+    "dashed": {"linestyle": "--"},
+}
+
+
+class AxesParams(VisualParams):
+    """Words and units around a plot of curves."""
+
+    title: str = Field(default="", max_length=200)
+    x_label: str = Field(default="x", max_length=100)
+    y_label: str = Field(default="y", max_length=100)
+    x_unit: str = Field(default="", max_length=50)
+    y_unit: str = Field(default="", max_length=50)
+    x_log: bool = Field(default=False, description="logarithmic x axis")
+    y_log: bool = Field(default=False, description="logarithmic y axis")
+
+
+class SeriesParams(NodeParams):
+    """One curve."""
+
+    y: Any = Field(description='list of numbers or {"$artifact": …}')
+    x: Any = Field(default=None, description="the same for x; default the common x, else 0, 1, 2 …")
+    label: str = Field(default="", max_length=100)
+    style: Style = "line"
+
+
+class LineParams(AxesParams):
+    """One curve (`x`, `y`) or several (`series`)."""
+
+    x: Any = Field(default=None, description='list of numbers or {"$artifact": …}; default 0, 1, 2 …')
+    y: Any = Field(default=None, description='list of numbers or {"$artifact": …}')
+    series: list[SeriesParams] = Field(default_factory=list, max_length=20, description="several curves, at most 20")
+    label: str = Field(default="", max_length=100)
+    style: Style = "line"
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> Self:
+        if (self.y is None) == (not self.series):
+            raise ValueError("give either y or series")
+        return self
+
+
+class Function2dParams(AxesParams):
+    """A function of x, and where."""
+
+    f: str = Field(min_length=1, max_length=500, description="arithmetic in x, such as sin(2*pi*x)*exp(-x**2)")
+    x_min: float = Field(default=-1.0, allow_inf_nan=False)
+    x_max: float = Field(default=1.0, allow_inf_nan=False)
+    samples: int = Field(default=400, ge=2, le=100_000, description="points along x (at most 100000)")
+    x: list[float] | None = Field(
+        default=None, min_length=2, max_length=3, description="[min, max] or [min, max, samples]"
+    )
+    parameters: dict[str, float] = Field(
+        default_factory=dict, max_length=20, description="values of further names in f"
+    )
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Self:
+        low, high, samples = self.sampling
+        if not low < high:
+            raise ValueError(f"x must run from a smaller to a larger number, but got {low} to {high}")
+        if not 2 <= samples <= 100_000:
+            raise ValueError(f"samples must lie between 2 and 100000, but got {samples}")
+        return self
+
+    @property
+    def sampling(self) -> tuple[float, float, int]:
+        """Range and number of points, from `x` where given."""
+        if self.x is None:
+            return self.x_min, self.x_max, self.samples
+        return self.x[0], self.x[1], int(self.x[2]) if len(self.x) == 3 else self.samples
+
+
+@node_type(
+    "plot.line",
+    params=LineParams,
+    summary="Plot one or several curves from lists or stored arrays",
+    packages=("numpy", "matplotlib"),
+    outputs={
+        "series": "number of curves",
+        "points": "number of points in all",
+        "y_min": "smallest finite y",
+        "y_max": "largest finite y",
+    },
+    example={"x": [0, 1, 2], "y": [0, 1, 4], "x_label": "t", "x_unit": "s"},
+)
+def line(params: LineParams, io: NodeIO) -> NodeResult:
+    """Draw the curves.
+
+    Raises:
+        RequestError: an array that is not one row of numbers, or lengths that differ.
+
+    """
+    from physlab_mcp.nodes import figures
+
+    given = params.series or [SeriesParams(y=params.y, label=params.label, style=params.style)]
+    curves: list[tuple[str, str, Any, Any]] = []
+    for index, one in enumerate(given):
+        field = f"series.{index}" if params.series else "y"
+        y = _row(io, one.y, field)
+        source = one.x if one.x is not None else params.x
+        x = _row(io, source if source is not None else list(range(len(y))), f"{field} x")
+        if len(x) != len(y):
+            raise RequestError(
+                f"x has {len(x)} points and y has {len(y)}.", field=field, remedy="Give x and y of one length."
+            )
+        curves.append((one.label, one.style, x, y))
+    low, high = _finite_range([y for *_, y in curves], io)
+    points = sum(len(y) for *_, y in curves)
+    values = {"series": len(curves), "points": points, "y_min": low, "y_max": high}
+    names = ", ".join(label for label, *_ in curves if label)
+    caption = f"{params.y_label} against {params.x_label}" + (f": {names}." if names else ".")
+    drawn = _draw(params, io, "line", curves, caption)
+    return NodeResult(values=values, figures=drawn, meta=figures.meta(io, samples=points))
+
+
+@node_type(
+    "plot.function_2d",
+    params=Function2dParams,
+    summary="Plot a function of x given as arithmetic",
+    packages=("numpy", "matplotlib"),
+    outputs={
+        "samples": "number of points",
+        "y_min": "smallest finite value",
+        "y_max": "largest finite value",
+        "x_at_y_min": "where it is smallest",
+        "x_at_y_max": "where it is largest",
+        "undefined_points": "points without a finite value",
+    },
+    arrays={"x": "x, (samples,)", "y": "f(x), (samples,)"},
+    example={"f": "sin(2*pi*x)", "x_min": -1, "x_max": 1, "samples": 400},
+)
+def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
+    """Evaluate and draw.
+
+    Raises:
+        RequestError: `f` is not arithmetic in x and the given names.
+
+    """
+    import numpy as np
+
+    from physlab_mcp.nodes import expressions, figures
+
+    formula = expressions.parse(params.f, ("x", *params.parameters), field="f")
+    low, high, samples = params.sampling
+    x = np.linspace(low, high, samples)
+    y = formula(x=x, **params.parameters)
+    finite = np.isfinite(y)
+    y_min, y_max = _finite_range([y], io)
+    if y_min is None:
+        raise RequestError(f"{params.f!r} has no finite value on [{low}, {high}].", field="f", got=params.f)
+    values = {
+        "samples": samples,
+        "y_min": y_min,
+        "y_max": y_max,
+        "x_at_y_min": float(x[int(np.argmin(np.where(finite, y, np.inf)))]),
+        "x_at_y_max": float(x[int(np.argmax(np.where(finite, y, -np.inf)))]),
+        "undefined_points": int(samples - finite.sum()),
+    }
+    given = "".join(f", {name} = {value:g}" for name, value in params.parameters.items())
+    caption = f"f(x) = {params.f} for x from {low:g} to {high:g}{given}; {samples} points."
+    drawn = _draw(params, io, "function", [("", "line", x, np.where(finite, y, np.nan))], caption)
+    arrays = {"x": io.save_array("x", x), "y": io.save_array("y", y)}
+    return NodeResult(values=values, arrays=arrays, figures=drawn, meta=figures.meta(io, samples=samples))
+
+
+def _row(io: NodeIO, value: Any, field: str) -> Any:
+    import numpy as np
+
+    try:
+        row = np.asarray(io.load_array(value), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise RequestError(
+            f"{field} is not numbers: {error}.", field=field, remedy="Give a list of numbers."
+        ) from error
+    if row.ndim != 1 or not 1 <= row.size <= MAX_POINTS:
+        raise RequestError(
+            f"{field} has shape {row.shape}.", field=field, remedy=f"Give one row of 1 to {MAX_POINTS} numbers."
+        )
+    return row
+
+
+def _finite_range(rows: list[Any], io: NodeIO) -> tuple[float | None, float | None]:
+    import numpy as np
+
+    every = np.concatenate(rows)
+    finite = every[np.isfinite(every)]
+    if finite.size < every.size:
+        io.warn(f"{every.size - finite.size} of {every.size} points have no finite value and are not drawn.")
+    return (float(finite.min()), float(finite.max())) if finite.size else (None, None)
+
+
+def _draw(
+    params: AxesParams, io: NodeIO, name: str, curves: list[tuple[str, str, Any, Any]], caption: str
+) -> tuple[Figure, ...]:
+    from physlab_mcp.nodes import figures
+
+    csv = None
+    if params.emit_csv:
+        columns: dict[str, Any] = {}
+        longest = max(len(x) for _, _, x, _ in curves)
+        for index, (label, _, x, y) in enumerate(curves):
+            tag = f" [{label or index + 1}]" if len(curves) > 1 else ""
+            pad = [float("nan")] * (longest - len(x))
+            columns[figures.axis_label(params.x_label, params.x_unit) + tag] = [*x.tolist(), *pad]
+            columns[figures.axis_label(params.y_label, params.y_unit) + tag] = [*y.tolist(), *pad]
+        csv = figures.save_csv(io, name, columns)
+    if not params.emit_plots:
+        return (Figure(name=name, caption=caption, csv=csv),) if csv else ()
+    with figures.style():
+        figure = figures.new_figure()
+        axes = figure.add_subplot()
+        for label, style, x, y in curves:
+            axes.plot(x, y, label=label or None, **_DRAWN[style])
+        axes.set(
+            xlabel=figures.axis_label(params.x_label, params.x_unit),
+            ylabel=figures.axis_label(params.y_label, params.y_unit),
+            xscale="log" if params.x_log else "linear",
+            yscale="log" if params.y_log else "linear",
+        )
+        axes.set_title(params.title, loc="left")
+        axes.margins(x=0.01)
+        if any(label for label, *_ in curves):
+            axes.legend()
+        return (figures.save(io, name, figure, caption, csv=csv),)
