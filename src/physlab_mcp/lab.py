@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
-import os
+from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.local import LocalBackend, LocalSettings
+from physlab_mcp.config import Config, load, locate
 from physlab_mcp.engine.engine import Engine
-from physlab_mcp.engine.loop import Expander
+from physlab_mcp.engine.link import ask, gone
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir, default_data_dir
-from physlab_mcp.stores.migrate import newest
+from physlab_mcp.stores.migrate import is_older, newest
 from physlab_mcp.stores.sqlite import SQLiteStore
+
+if TYPE_CHECKING:
+    from physlab_mcp.engine.loop import Expander
+    from physlab_mcp.tools.router import Router
 
 WORKER = Path(__file__).parent / "nodes" / "worker.py"
 
@@ -27,32 +33,6 @@ def registry() -> Registry:
     return Registry.load()
 
 
-def local_backend(data: DataDir, *, lease_s: float = 15.0, roots: Sequence[Path] = ()) -> LocalBackend:
-    hello = {"sys_path": [p for p in sys.path if p], "environment": ""}
-    return LocalBackend(data, LocalSettings(roots=tuple(roots)), worker_program=WORKER, hello=hello, lease_s=lease_s, blobs=Blobs(data.blobs))
-
-
-class Lab:
-    def __init__(self, data: DataDir, store: SQLiteStore, engine: Engine) -> None:
-        self.data = data
-        self.store = store
-        self.engine = engine
-        self.blobs = Blobs(data.blobs)
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, *, data_dir: Path | None = None, roots: Sequence[Path] = (), start_engine: bool = True) -> AsyncIterator[Lab]:
-        data = DataDir(data_dir or default_data_dir()).create()
-        store = SQLiteStore(data.store)
-        command = [sys.executable, "-m", "physlab_mcp", "engine", "run", "--data-dir", str(data.root)]
-        engine = Engine(store, data, schema=newest(), command=command, readers={"local": local_backend(data)}, registry=registry, start=start_engine)
-        async with engine.running():
-            try:
-                yield cls(data, store, engine)
-            finally:
-                await store.aclose()
-
-
 @cache
 def _expander() -> Expander:
     from physlab_mcp.dags.run import DagExpander  # only an engine that has a plan to expand pays for it
@@ -60,22 +40,146 @@ def _expander() -> Expander:
     return DagExpander(registry())
 
 
-def run_engine(data_dir: Path) -> str:
+def local_backend(
+    data: DataDir,
+    config: Config | None = None,
+    *,
+    roots: Sequence[Path] = (),
+    lease_s: float | None = None,
+    environment: str = "",
+) -> LocalBackend:
+    """The local backend of a data directory."""
+    config = config if config is not None else Config()
+    section = config.backends.local
+    return LocalBackend(
+        data,
+        LocalSettings(workers=section.workers, commands=section.commands, roots=tuple(roots)),
+        worker_program=WORKER,
+        hello={"sys_path": [place for place in sys.path if place], "environment": environment},
+        lease_s=config.engine.lease_s if lease_s is None else lease_s,
+        blobs=Blobs(data.blobs),
+    )
+
+
+def allowed_roots(config: Config, data: DataDir, roots: Sequence[Path]) -> list[Path]:
+    """Folders that paths may name: those given, else the start folder; the configured ones; the data directory."""
+    given = [Path(root).resolve() for root in roots] or [Path.cwd()]
+    return [*given, *(Path(root) for root in config.limits.allowed_roots), data.root]
+
+
+class Lab:
+    """A client of the engine with everything a face of physlab (MCP, CLI, library, hub) needs."""
+
+    def __init__(self, config: Config, data: DataDir, store: SQLiteStore, engine: Engine, roots: list[Path]) -> None:
+        self.config = config
+        self.data = data
+        self.store = store
+        self.engine = engine
+        self.blobs = Blobs(data.blobs)
+        self.roots = roots
+
+    @property
+    def registry(self) -> Registry:
+        """The node types of this installation."""
+        return registry()
+
+    @cached_property
+    def router(self) -> Router:
+        """The door to all methods of the two tools."""
+        from physlab_mcp.tools.router import Router
+
+        return Router(
+            engine=self.engine,
+            registry=registry(),
+            blobs=self.blobs,
+            roots=self.roots,
+            commands_policy=self.config.backends.local.commands,
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        *,
+        config: Config | None = None,
+        config_file: Path | None = None,
+        data_dir: Path | None = None,
+        roots: Sequence[Path] = (),
+        start_engine: bool = True,
+    ) -> AsyncIterator[Lab]:
+        """Open the data directory; an engine is started when there is work for it, unless `start_engine` is off.
+
+        A store of an older schema is upgraded after its engine has handed over and a copy was made.
+
+        Raises:
+            ConflictError: the store is of a newer physlab.
+            UnavailableError: the store cannot be opened.
+
+        """
+        config = config if config is not None else load(config_file)
+        data = DataDir(data_dir or default_data_dir()).create()
+        path = config.store_path(data)
+        if is_older(path):
+            await ask(data, "hand_over")
+            await gone(data)
+        store = SQLiteStore(path)
+        places = allowed_roots(config, data, roots)
+        engine = Engine(
+            store,
+            data,
+            schema=newest(),
+            command=engine_command(data, locate(config_file), places),
+            readers={"local": local_backend(data, config, roots=places)},
+            registry=registry,
+            roots=places,
+            start=start_engine,
+        )
+        try:
+            async with engine.running():
+                yield cls(config, data, store, engine, places)
+        finally:
+            await store.aclose()
+
+
+def engine_command(data: DataDir, config_file: Path | None, roots: Sequence[Path]) -> list[str]:
+    """The command that starts the engine of a data directory."""
+    named = ["--config", str(config_file)] if config_file is not None else []
+    places = [word for root in roots for word in ("--root", str(root))]
+    return [sys.executable, "-m", "physlab_mcp", "engine", "run", "--data-dir", str(data.root), *named, *places]
+
+
+def run_engine(data_dir: Path | None = None, *, config_file: Path | None = None, roots: Sequence[Path] = ()) -> str:
     """Be the engine of a data directory until it ends; the answer says why it ended."""
     import anyio
 
+    from physlab_mcp.artifacts.provenance import environment_id
     from physlab_mcp.backends.process import FileLock
     from physlab_mcp.engine.daemon import Daemon, Settings, log_to
+    from physlab_mcp.engine.retry import Rules
 
-    data = DataDir(data_dir).create()
+    data = DataDir(data_dir or default_data_dir()).create()
+    config = load(config_file)
     lock = FileLock(data.engine_lock)
     if not lock.try_acquire():
         return "another engine already runs here"
-    log_to(data.engine_log)
-    store = SQLiteStore(data.store, threaded=False)
+    log_to(data.engine_log, os.environ.get("PHYSLAB_LOG", config.logging.level))
+    store = SQLiteStore(config.store_path(data), threaded=False)
+    environment = environment_id()
     daemon = Daemon(
-        data=data, store=store, backends={"local": local_backend(data, lease_s=float(os.environ.get("PHYSLAB_LEASE_S", "15")))}, expander=_expander,
-        registry=registry, blobs=Blobs(data.blobs), settings=Settings(schema=newest(), lease_s=float(os.environ.get("PHYSLAB_LEASE_S", "15"))),
+        data=data,
+        store=store,
+        backends={"local": local_backend(data, config, roots=roots, environment=environment)},
+        expander=_expander,
+        registry=registry,
+        blobs=Blobs(data.blobs),
+        settings=Settings(
+            schema=newest(),
+            lease_s=config.engine.lease_s,
+            idle_exit_s=config.engine.idle_exit_s,
+            rules=Rules(lost_retries=config.limits.lost_retries),
+            approve_commands=config.backends.local.commands == "approve",
+            environment=environment,
+        ),
     )
     try:
         return anyio.run(daemon.run)

@@ -15,7 +15,8 @@ and for the whole tree by looking once a second. If this program itself is SIGKI
 Daemons, which left their parents, are found here on Linux only.
 """
 
-# ruff: noqa: PTH, T201 - pathlib costs start time of every command; stderr is the log
+# pathlib costs start time of every command; stderr is the log of this program.
+# ruff: noqa: PTH103, PTH118, PTH120, PTH123, T201
 from __future__ import annotations
 
 import json

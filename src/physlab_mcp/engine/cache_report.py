@@ -64,7 +64,7 @@ class CacheReport:
             for name, value in taken.items()
         }
         named = fields(node_type, view.params, view.device, inputs)
-        code = view.result.meta.get("code") if view.result is not None else None
+        code = view.result.meta.get("code_version") if view.result is not None else None
         if code:
             for name in [n for n in named if n.startswith(("code ", "package ")) or n == "version"]:
                 del named[name]

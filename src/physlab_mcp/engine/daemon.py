@@ -20,6 +20,7 @@ from physlab_mcp import __version__
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend
 from physlab_mcp.engine.loop import Expander, Loop
+from physlab_mcp.engine.records import keep_environment
 from physlab_mcp.engine.retry import Rules
 from physlab_mcp.engine.wire import GONE, Lines, listen
 from physlab_mcp.errors import ConflictError
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rules: Rules = Rules()
     approve_commands: bool = False
     schema: int = 0
+    environment: str = ""  # the id under which it is kept
 
 
 class Client:
@@ -129,6 +131,7 @@ class Daemon:
         logger.info("engine %s leads (fence %d)", self.name, lead.fence)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_idle)
+            tasks.start_soon(keep_environment, self._store, self._blobs, self._settings.environment)
             try:
                 await self._loop.run()
             except ConflictError as error:
@@ -263,7 +266,7 @@ def _alive(name: str) -> bool:
     return True
 
 
-def log_to(path: Path) -> None:
+def log_to(path: Path, level: str = "INFO") -> None:
     """Send this process's log to a file that is rotated at 4 MB."""
     from logging.handlers import RotatingFileHandler
 
@@ -271,5 +274,5 @@ def log_to(path: Path) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
-    root.setLevel(os.environ.get("PHYSLAB_LOG", "INFO").upper())
+    root.setLevel(level.upper())
 

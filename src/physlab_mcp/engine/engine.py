@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import msgspec
 
+from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend
 from physlab_mcp.engine.cache_report import CacheReport
 from physlab_mcp.engine.feed import Feed
 from physlab_mcp.engine.link import Link
+from physlab_mcp.engine.records import keep_git
 from physlab_mcp.engine.views import job_status, plan_status, run_status
 from physlab_mcp.errors import ConflictError, NotFoundError, RequestError
 from physlab_mcp.faults import kill_point
@@ -47,6 +51,7 @@ class Engine:
         command: Sequence[str],
         readers: Mapping[str, Backend],
         registry: Callable[[], Registry],
+        roots: Sequence[Path] = (),
         start: bool = True,
     ) -> None:
         self.store = store
@@ -54,6 +59,8 @@ class Engine:
         self.feed = Feed(store)
         self._readers = readers
         self._registry = registry
+        self._blobs = Blobs(data.blobs)
+        self._roots = tuple(str(root) for root in roots)
         self.link = Link(
             data, schema=schema, command=command, on_news=self._on_news, has_work=store.has_work, start=start
         )
@@ -81,6 +88,12 @@ class Engine:
 
     async def submit_jobs(self, jobs: Sequence[Job]) -> list[str]:
         """Add stand-alone jobs durably; the same idempotency_key gives the first job's id."""
+        jobs = [
+            msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, roots=job.spec.roots or self._roots))
+            if job.kind == "command"
+            else job
+            for job in jobs
+        ]
         kill_point("client.before_submit")
         ids = await self.store.add_jobs(jobs, durable=True)
         kill_point("client.after_submit")
@@ -89,10 +102,12 @@ class Engine:
 
     async def submit_plan(self, plan: Plan, dag: Dag) -> str:
         """Add a run or sweep durably; the same idempotency_key gives the first one's id."""
+        plan = msgspec.structs.replace(plan, roots=plan.roots or self._roots)
         kill_point("client.before_submit")
         plan_id = await self.store.add_plan(plan, msgspec.json.encode(dag))
         kill_point("client.after_submit")
         await self.link.wake()
+        await keep_git(self.store, self._blobs, plan_id, os.getcwd())
         return plan_id
 
     async def save_dag(self, dag: Dag, *, owner: str = "local") -> None:
@@ -358,6 +373,15 @@ class Engine:
         mine = await self.nodes(run_id, owner=owner)
         theirs = await self.nodes(other_run_id, owner=owner) if other_run_id else None
         return await report.explain(run_id, mine, node_id=node_id, other=theirs)
+
+    async def environment(self, run_id: str, environment: str | None = None) -> dict[str, Any]:
+        """Where a run was computed: what was captured once for its environment, and the state of its repository."""
+        found: dict[str, Any] = {}
+        ref = await self.store.get("environment", environment) if environment else None
+        if ref is not None:
+            found = msgspec.json.decode(self._blobs.read(ref["sha256"]))
+        git = await self.store.get("git", run_id)
+        return {**found, "git": git} if git else found
 
     async def save_report(self, run_id: str, ref: ArtifactRef) -> None:
         """Remember the newest report of a run."""

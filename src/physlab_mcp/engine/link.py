@@ -159,6 +159,26 @@ class Link:
             ) from error
 
 
+async def gone(data: DataDir, *, timeout_s: float = 30.0) -> None:
+    """Wait until no engine listens any more.
+
+    Raises:
+        UnavailableError: one still does after `timeout_s`.
+
+    """
+    with anyio.move_on_after(timeout_s):
+        while True:
+            try:
+                lines = await connect(data.engine_socket())
+            except OSError:
+                return
+            await lines.aclose()
+            await anyio.sleep(0.02)
+    raise UnavailableError(
+        "An older engine still runs here.", got=str(data.root), remedy="Stop it with `physlab engine stop`."
+    )
+
+
 async def ask(data: DataDir, op: str, *, timeout_s: float = 5.0) -> dict[str, Any] | None:
     """One question to the running engine (status, stop, hand_over); None if nobody answers."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import anyio
@@ -13,6 +13,7 @@ import msgspec
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend, Observation, Submission
 from physlab_mcp.engine.placement import Placement
+from physlab_mcp.engine.records import keep_lineage
 from physlab_mcp.engine.requests import Requests
 from physlab_mcp.engine.retry import Rules
 from physlab_mcp.engine.steps import Draft, observe, stored
@@ -21,9 +22,10 @@ from physlab_mcp.faults import kill_point
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.event import Event
+from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import TERMINAL, JobState
-from physlab_mcp.schemas.run import Plan, Run
+from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.stores.base import Change, Lead, Store, TurnView
 
 logger = logging.getLogger(__name__)
@@ -119,11 +121,14 @@ class Loop:
             ConflictError: the leadership was lost to another engine.
 
         """
-        await self._adopt()
         back_off = 0.1
+        adopted = False
         while not self._stop:
             self._woken = anyio.Event()
             try:
+                if not adopted:
+                    await self._adopt()
+                    adopted = True
                 await self.turn()
                 back_off = 0.1
             except UnavailableError as error:
@@ -146,14 +151,16 @@ class Loop:
 
     async def _adopt(self) -> None:
         now = time.time()
+        kill_point("engine.before_adopt")
         for job in await self._store.adopt(self._lead.claimer, until=now + self._lease_s):
-            if job.state is not JobState.HELD:
+            if _is_abroad(job):
                 self._live[job.id] = job
         by_backend: dict[str, list[Job]] = {}
         for job in self._live.values():
             by_backend.setdefault(job.backend, []).append(job)
         for name, backend in self._backends.items():
             await backend.adopt(by_backend.get(name, []))
+        kill_point("engine.after_adopt")
         if self._live:
             logger.info("adopted %d jobs", len(self._live))
 
@@ -174,7 +181,9 @@ class Loop:
         )  # fmt: skip
         decided: list[Change] = []
         look, self._look = self._look or now >= self._next_tend or self._requests.open, False
-        first = [self._note_stale(stale), self._requests_of(now), self._expand] if look else [self._note_stale(stale)]
+        first = [self._before_others(stale, await self._to_stop(changes), changes, now)]
+        if look:
+            first += [self._requests_of(now), self._expand]
         stage = iter(first)
 
         def decide(view: TurnView) -> list[Change]:
@@ -209,10 +218,22 @@ class Loop:
         await self._requests.act(self._backends)
         await self._care(now)
 
-    def _note_stale(self, stale: Draft | None) -> Callable[[TurnView], list[Change]]:
+    async def _to_stop(self, changes: Sequence[Change]) -> set[str]:
+        """Sweeps that a failure among `changes` stops."""
+        failed = {c.old.sweep_id for c in changes if c.new.state is JobState.FAILED and c.old.sweep_id}
+        states = [await self._store.get_plan(sweep) for sweep in failed]
+        return {s.plan.id for s in states if s is not None and s.plan.on_failure == "stop" and not s.plan.stopped}
+
+    def _before_others(
+        self, stale: Draft | None, stop: set[str], changes: Sequence[Change], now: float
+    ) -> Callable[[TurnView], list[Change]]:
         def step(view: TurnView) -> list[Change]:
             if stale is not None:
                 view.append(stale.events)
+            keep_lineage(view, changes)
+            for sweep in stop:
+                self._look = True
+                view.ask(Request(id=new_handle("req"), verb="cancel", subject=sweep, owner="engine", at=now))
             return []
 
         return step
@@ -243,10 +264,10 @@ class Loop:
             if job_id in refused:
                 logger.warning("%s: a change was refused: %s", job_id, refused[job_id])
                 self._live.pop(job_id, None)
-            elif change.new.state in _GONE or change.new.state is JobState.HELD:
-                self._live.pop(job_id, None)
-            else:
+            elif _is_abroad(change.new):
                 self._live[job_id] = stored(change)
+            else:
+                self._live.pop(job_id, None)
 
     def _acknowledge(self) -> None:
         for backend, observations in self._kept:
@@ -319,6 +340,11 @@ class Loop:
             self._next_renew = now + self._lease_s / 3
             if any(job.lease_until < now + self._lease_s / 2 for job in self._live.values()):
                 await self._store.renew(self._lead.claimer, until=now + self._lease_s)
+
+
+def _is_abroad(job: Job) -> bool:
+    """Whether a backend has it. What was paused before it started, or is held, nobody has."""
+    return job.state not in _GONE and job.state is not JobState.HELD and job.native_id is not None
 
 
 class _Stale(Draft):

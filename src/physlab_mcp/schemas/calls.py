@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class CallPart(BaseModel):
     """Base of every object inside a call: unknown names are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # Built at the first call, not at import: a client waits for the list of tools.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Call(CallPart):
@@ -41,17 +40,13 @@ class Call(CallPart):
 
 
 class PublishedAs:
-    """Publishes an object in a model's shape but hands it over as it came.
+    """Marks an object that is published in a model's shape but handed over as it came.
 
     For a spec that a validation of its own reads whole, reporting every defect instead of the first.
     """
 
     def __init__(self, model: type[BaseModel]) -> None:
         self.model = model
-
-    def __get_pydantic_json_schema__(self, _core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The model's schema in place of a bare object's."""
-        return handler(self.model.__pydantic_core_schema__)
 
 
 class Waiting(Call):

@@ -22,11 +22,11 @@ class SweepCall(CallPart):
 
     space: dict[str, Any] = Field(
         min_length=1,
-        description="by 'node.param': [values], {range: [start, stop, step]} or {linspace: [start, stop, n]}",
+        description="by node.param: [values], {range: [start, stop, step]} or {linspace: [start, stop, n]}",
     )
     mode: Literal["grid"] = "grid"
     on_failure: Literal["continue", "stop"] = "continue"
-    limit: int | None = Field(default=None, ge=1, description="largest number of points accepted")
+    limit: int | None = Field(default=None, ge=1, description="run only so many points, from the first")
 
 
 class Catalog(Listing):

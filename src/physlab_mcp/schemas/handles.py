@@ -38,5 +38,5 @@ def new_handles(prefix: str, count: int) -> list[str]:
 
 def prefix_of(handle: str) -> str | None:
     """The noun of a well-formed handle, else None."""
-    found = HANDLE.match(handle)
+    found = HANDLE.fullmatch(handle)
     return found.group(1) if found else None

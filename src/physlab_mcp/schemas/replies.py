@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class ReplyModel(BaseModel):
     """Base of every output model."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, defer_build=True)
     always: ClassVar[frozenset[str]] = frozenset()
 
     truncated: list[str] | None = Field(default=None, description="values cut short in concise form")

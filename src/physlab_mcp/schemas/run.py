@@ -26,6 +26,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     use_cache: bool = True
     on_failure: str = "continue"  # continue | stop
     sandbox: bool = False  # commands run in the sandbox (they came from an agent)
+    roots: tuple[str, ...] = ()  # the folders that paths of its commands may name
     created_at: float = 0.0
     idempotency_key: str | None = None
     next_index: int = 0  # kept by the store

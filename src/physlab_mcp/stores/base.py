@@ -103,6 +103,14 @@ class TurnView(Protocol):
         """Requests not yet carried out, oldest first."""
         ...
 
+    def put(self, kind: str, record_id: str, body: Any, *, subject: str | None = None) -> bool:
+        """Add an immutable record within the turn."""
+        ...
+
+    def ask(self, request: Request) -> None:
+        """Add a request within the turn."""
+        ...
+
     def carried(self, request_id: str) -> None:
         """Mark a request as carried out."""
         ...

@@ -22,6 +22,20 @@ def newest() -> int:
     return versions()[-1][0]
 
 
+def is_older(path: Path) -> bool:
+    """Whether a store is there and has an older schema."""
+    if not path.exists():
+        return False
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.close()
+    return 0 < found < newest()
+
+
 def backup_path(path: Path, version: int) -> Path:
     """Where the copy of a store of an older schema is kept."""
     return path.with_name(f"{path.name}.schema-{version}.backup")

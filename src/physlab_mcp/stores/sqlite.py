@@ -414,15 +414,7 @@ class SQLiteStore:
 
     async def put(self, kind: str, record_id: str, body: Any, *, subject: str | None = None, durable: bool = True) -> bool:
         """See Store."""
-
-        def add(tx: Transaction) -> bool:
-            done = tx._db.execute(  # noqa: SLF001
-                "INSERT OR IGNORE INTO records (kind, id, subject, at, body) VALUES (?,?,?,?,?)",
-                (kind, record_id, subject, tx.now, rows.encode(body)),
-            )
-            return done.rowcount == 1
-
-        return await self._write(add, durable=durable)
+        return await self._write(lambda tx: tx.put(kind, record_id, body, subject=subject), durable=durable)
 
     async def get(self, kind: str, record_id: str) -> Any:
         """See Store."""
@@ -459,16 +451,7 @@ class SQLiteStore:
 
     async def request(self, request: Request) -> None:
         """See Store."""
-
-        def add(tx: Transaction) -> None:
-            tx._db.execute(  # noqa: SLF001
-                "INSERT INTO requests (id, verb, subject, owner, at, args) VALUES (?,?,?,?,?,?)",
-                (request.id, request.verb, request.subject, request.owner, request.at, rows.encode(request.args).decode()),
-            )
-            data = {"verb": request.verb, "owner": request.owner, **({"args": request.args} if request.args else {})}
-            tx.append([Event("request", request.subject, request.at, data)])
-
-        await self._write(add, durable=True)
+        await self._write(lambda tx: tx.ask(request), durable=True)
 
     async def append(self, events: Sequence[Event]) -> int:
         """See Store."""

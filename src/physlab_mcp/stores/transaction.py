@@ -283,6 +283,23 @@ class Transaction:
             Request(id=r[0], verb=r[1], subject=r[2], owner=r[3], at=r[4], args=rows.decode_json(r[5])) for r in found
         ]
 
+    def put(self, kind: str, record_id: str, body: Any, *, subject: str | None = None) -> bool:
+        """See TurnView."""
+        done = self._db.execute(
+            "INSERT OR IGNORE INTO records (kind, id, subject, at, body) VALUES (?,?,?,?,?)",
+            (kind, record_id, subject, self.now, rows.encode(body)),
+        )
+        return done.rowcount == 1
+
+    def ask(self, request: Request) -> None:
+        """See TurnView."""
+        self._db.execute(
+            "INSERT INTO requests (id, verb, subject, owner, at, args) VALUES (?,?,?,?,?,?)",
+            (request.id, request.verb, request.subject, request.owner, request.at, rows.encode(request.args).decode()),
+        )
+        data = {"verb": request.verb, "owner": request.owner, **({"args": request.args} if request.args else {})}
+        self.append([Event("request", request.subject, request.at, data)])
+
     def carried(self, request_id: str) -> None:
         """See TurnView."""
         self._db.execute("UPDATE requests SET carried = 1 WHERE id = ?", (request_id,))

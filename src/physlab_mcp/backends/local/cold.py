@@ -102,7 +102,9 @@ class Cold:
         job, folder = running.job, self._data.job_folder(running.job.id)
         try:
             await self._commands.prepare(
-                job, folder, roots=self._roots, policy=self._policy, notify=str(self._data.engine_socket()),
+                job, folder, roots=[Path(root) for root in job.spec.roots] or self._roots,
+                policy=self._policy if job.spec.sandbox else "allow",  # the setting governs what agents send
+                notify=str(self._data.engine_socket()),
                 blobs=self._blobs,
             )  # fmt: skip
             if running.cancelled:

@@ -56,8 +56,16 @@ def _signal(pids: Iterable[int], number: int) -> None:
             continue
 
 
-def _members(seeds: Collection[int]) -> set[int]:
-    """The seeds with all descendants and everything in a process group or session that one of them leads."""
+def _signal_groups(groups: Iterable[int], number: int) -> None:
+    for group in groups:
+        try:
+            os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _members(seeds: Collection[int]) -> tuple[set[int], set[int]]:
+    """The seeds with all descendants and all of a group or session that one of them led, and those groups."""
     rows: list[tuple[int, int, int, int]] = []
     for pid in psutil.pids():
         try:
@@ -73,18 +81,21 @@ def _members(seeds: Collection[int]) -> set[int]:
             if pid not in found and pid not in spared and not found.isdisjoint(ties):
                 found.add(pid)
                 grown = True
-    return found
+    spared_groups = {group for pid, _, group, _ in rows if pid in spared}
+    return found, {group for pid, _, group, _ in rows if group in found} - spared_groups
 
 
-def _stop_all(pid: int, extra_pids: Iterable[int]) -> set[int]:
-    """Stop a tree so that it cannot fork any more; what it consists of."""
+def _stop_all(pid: int, extra_pids: Iterable[int], *, until: float) -> tuple[set[int], set[int]]:
+    """Stop a tree so that it cannot fork any more; what it consists of, and its groups."""
     stopped: set[int] = set()
     while True:
-        fresh = {one for one in _members({pid, *extra_pids, *stopped}) if one not in stopped}
-        if not fresh:
-            return stopped
+        members, groups = _members({pid, *extra_pids, *stopped})
+        fresh = members - stopped
+        _signal_groups(groups, signal.SIGSTOP)  # a whole group at one instant, so that nobody in it escapes by forking
         _signal(fresh, signal.SIGSTOP)
         stopped |= fresh
+        if not fresh or time.monotonic() > until:
+            return stopped, groups
 
 
 def kill_tree(
@@ -97,31 +108,33 @@ def kill_tree(
     a daemon that lost its ancestors must be named in `extra_pids` (see `find_marked`). With `started` another
     process that has the number `pid` now is left alone.
     """
-    extra = [one for one in extra_pids if one != pid]
+    seeds = [one for one in extra_pids if one != pid]
+    if not is_another(pid, started):
+        seeds.append(pid)
     until = time.monotonic() + deadline_s
-    while True:
-        seeds = extra if is_another(pid, started) else [pid, *extra]
-        if not seeds:
-            return []
-        members = {one for one in _stop_all(seeds[0], seeds[1:]) if not is_gone(one)}
+    while seeds:
+        members, groups = _stop_all(seeds[0], seeds[1:], until=until)
+        members = {one for one in members if not is_gone(one)}
         if not members:
             return []
         _signal(members - set(seeds), signal.SIGKILL)
         _signal(members & set(seeds), signal.SIGKILL)
+        _signal_groups(groups, signal.SIGKILL)
         while not all(is_gone(one) for one in members):
             if time.monotonic() > until:
                 return sorted(one for one in members if not is_gone(one))
             time.sleep(_LOOK_EVERY_S)
+    return []
 
 
 def freeze(pid: int) -> None:
     """SIGSTOP a process with everything it started."""
-    _stop_all(pid, ())
+    _stop_all(pid, (), until=time.monotonic() + 5.0)
 
 
 def thaw(pid: int) -> None:
     """SIGCONT a process with everything it started, children first."""
-    members = _members({pid})
+    members, _ = _members({pid})
     _signal(members - {pid}, signal.SIGCONT)
     _signal(members & {pid}, signal.SIGCONT)
 

@@ -1,6 +1,7 @@
 """One attempt of a command: its environment, its start, its watch and its end."""
 
-# ruff: noqa: PTH - pathlib costs start time of every command
+# pathlib costs start time of every command.
+# ruff: noqa: PTH103, PTH105, PTH118, PTH123, PTH202
 from __future__ import annotations
 
 import json
@@ -296,7 +297,7 @@ class Attempt:
                 self._nap(0.02)
         until = time.monotonic() + 30.0
         while time.monotonic() < until:
-            while self.family.send_new(signal.SIGSTOP):  # what is stopped forks no more
+            while self.family.stop_new() and time.monotonic() < until:  # what is stopped forks no more
                 continue
             found = self.family.send(signal.SIGKILL)
             if not self._reap() and not found:

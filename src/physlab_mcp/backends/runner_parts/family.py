@@ -1,6 +1,7 @@
 """Everything that a command has started, seen from the runner, without psutil."""
 
-# ruff: noqa: PTH - pathlib costs start time of every command
+# pathlib costs start time of every command.
+# ruff: noqa: PTH112, PTH123, PTH208
 from __future__ import annotations
 
 import os
@@ -72,20 +73,24 @@ class Family:
     def send(self, number: int) -> bool:
         """Signal all members; whether there were any."""
         members = self.members()
-        for pid in members:
-            try:
-                os.kill(pid, number)
-            except OSError:
-                continue
+        self._send(number, set(members))
         return bool(members)
 
-    def send_new(self, number: int) -> bool:
-        """Signal the members that were not signalled this way before; whether there were any."""
+    def stop_new(self) -> bool:
+        """Stop the members that were not stopped before; whether there were any."""
         fresh = set(self.members()) - self._stopped
         self._stopped |= fresh
-        for pid in fresh:
+        self._send(signal.SIGSTOP, fresh)
+        return bool(fresh)
+
+    def _send(self, number: int, pids: set[int]) -> None:
+        if self.group and pids:
+            try:
+                os.killpg(self.group, number)  # the whole group at one instant: nobody in it escapes by forking
+            except OSError:
+                pass
+        for pid in pids:
             try:
                 os.kill(pid, number)
             except OSError:
                 continue
-        return bool(fresh)

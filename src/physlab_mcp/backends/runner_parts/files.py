@@ -1,6 +1,7 @@
 """How the runner reads and writes: whole files, durable and once; locks; nothing behind a link."""
 
-# ruff: noqa: PTH - pathlib costs start time of every command
+# pathlib costs start time of every command.
+# ruff: noqa: PTH105, PTH104, PTH108, PTH110, PTH120
 from __future__ import annotations
 
 import os

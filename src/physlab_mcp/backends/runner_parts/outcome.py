@@ -1,6 +1,7 @@
 """What an attempt leaves behind: the files to keep, the values, the failure, the result."""
 
-# ruff: noqa: PTH - pathlib costs start time of every command
+# pathlib costs start time of every command.
+# ruff: noqa: PTH103, PTH108, PTH110, PTH112, PTH113, PTH117, PTH118, PTH120, PTH123
 from __future__ import annotations
 
 import hashlib

@@ -1,0 +1,208 @@
+"""What each node of a plan runs: overrides and sweep values put in, settled again, keyed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+from physlab_mcp.artifacts.cache_key import code_version, static_key
+from physlab_mcp.dags.params import Problem, settle_params
+from physlab_mcp.dags.references import Path, Place, places_in, put
+from physlab_mcp.dags.sweep import Grid, targets_of
+from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes.registry import NodeType, Registry
+from physlab_mcp.schemas.dag import Dag, Node
+from physlab_mcp.schemas.job import JobSpec, NodeCall, Resources
+from physlab_mcp.schemas.run import Plan
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What one node runs at one point; the job ids of its sources come with the run."""
+
+    params: dict[str, Any]
+    sources: tuple[tuple[str, int], ...]  # (node id, its place in the order)
+    static_key: str | None
+    spec: JobSpec
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One node of a plan, everything settled that is equal at every point."""
+
+    number: int
+    node: Node
+    type: NodeType
+    params: dict[str, Any]
+    needs: tuple[int, ...]
+    places: Mapping[str, int]  # node id -> place in the order, of all nodes
+    template: JobSpec
+    code: str
+    call: Call | None = None  # None where the sweep changes this node
+    targets: tuple[tuple[int, Path], ...] = ()  # (axis, where its value goes)
+    refers: bool = True  # whether its parameters hold references
+    remembered: bool = False
+
+
+def prepare_steps(plan: Plan, dag: Dag, registry: Registry, grid: Grid | None, *, remember: int) -> list[Step]:
+    """The steps of a plan in topological order.
+
+    Raises:
+        RequestError: an override or a name of the sweep is not valid.
+
+    """
+    order = {node.id: number for number, node in enumerate(dag.nodes)}
+    _check_overrides(plan, order)
+    aims: dict[str, list[tuple[int, Path]]] = {}
+    targets = targets_of(grid.names if grid is not None else (), dag, registry)
+    for axis, found in enumerate(targets.values()):
+        for one in found:
+            aims.setdefault(one.node, []).append((axis, one.path))
+    types: dict[str, tuple[NodeType, str]] = {}
+    steps: list[Step] = []
+    for number, node in enumerate(dag.nodes):
+        if node.type not in types:
+            node_type = registry.get(node.type)
+            types[node.type] = (node_type, code_version(node_type))
+        node_type, code = types[node.type]
+        params = node.params
+        override = plan.params.get(node.id)
+        if override:
+            raw = {**params, **override}
+            places = places_in(raw)
+            _check_references(node, places, order)
+            params = _settled(node, node_type, raw, places, f"params.{node.id}")
+        mine = tuple(aims.get(node.id, ()))
+        step = Step(
+            number=number,
+            node=node,
+            type=node_type,
+            params=params,
+            needs=tuple([order[name] for name in node.needs]),
+            places=order,
+            template=_template(plan, node),
+            code=code,
+            targets=mine,
+            refers=bool(places_in(params)),
+            remembered=grid is not None and _product([grid.axes[axis].count for axis, _ in mine]) <= remember,
+        )
+        steps.append(step if mine else msgspec.structs.replace(step, call=_call(step, params)))
+    return steps
+
+
+def _product(counts: Sequence[int]) -> int:
+    total = 1
+    for count in counts:
+        total *= count
+    return total
+
+
+def call_of(step: Step, values: Sequence[Any]) -> Call:
+    """What a step runs with these values of the sweep, in the order of its targets.
+
+    Raises:
+        RequestError: a value is not valid for the node type; `field` names node and parameter.
+
+    """
+    raw = dict(step.params)
+    for (_, path), value in zip(step.targets, values, strict=True):
+        if len(path) == 1:
+            raw[str(path[0])] = value
+        else:
+            raw = put(raw, path, value)
+    places = places_in(raw) if step.refers else ()
+    return _call(step, _settled(step.node, step.type, raw, places, f"sweep.{step.node.id}"))
+
+
+def _settled(
+    node: Node, node_type: NodeType, raw: dict[str, Any], places: Sequence[Place], where: str
+) -> dict[str, Any]:
+    params, problems = settle_params(node_type, raw, places)
+    if params is not None:
+        return params
+    details = [{"node": node.id, **msgspec.to_builtins(_plain(one))} for one in problems]
+    first = problems[0]
+    more = f" ({len(problems) - 1} more in details)" if len(problems) > 1 else ""
+    raise RequestError(
+        f"Node {node.id!r}: {first.message}{more}",
+        field=f"{where}.{first.field.removeprefix('params.')}",
+        got=first.got,
+        remedy=first.remedy,
+        details=details,
+    )
+
+
+def _plain(problem: Problem) -> Problem:
+    return msgspec.structs.replace(problem, got=repr(problem.got)[:200])
+
+
+def _call(step: Step, params: dict[str, Any]) -> Call:
+    node = step.node
+    sources: tuple[tuple[str, int], ...] = ()
+    if step.refers:
+        names = dict.fromkeys(str(place.node) for place in places_in(params) if place.point is None)
+        sources = tuple((name, step.places[name]) for name in names)
+    if node.type == "command":
+        return Call(params, (), None, _command(step.template, params))
+    key = static_key(step.type, params, node.device)
+    if sources:
+        return Call(params, sources, key, step.template)
+    call = NodeCall(node.type, params, static_key=key, device=node.device)
+    return Call(params, (), key, msgspec.structs.replace(step.template, node=call))
+
+
+def _template(plan: Plan, node: Node) -> JobSpec:
+    return JobSpec(
+        title=node.id,
+        resources=msgspec.convert(node.resources, Resources) if node.resources else Resources(),
+        device=node.device,
+        require_device=node.require_device,
+        timeout_s=node.timeout_s,
+        retries=node.retries,
+        pure=node.pure,
+        use_cache=plan.use_cache,
+        sandbox=plan.sandbox and node.type == "command",
+        roots=plan.roots if node.type == "command" else (),
+    )
+
+
+def _command(template: JobSpec, params: Mapping[str, Any]) -> JobSpec:
+    limit = template.timeout_s if template.timeout_s is not None else params["timeout_s"]
+    return msgspec.structs.replace(
+        template,
+        command=tuple(params["command"]) or None,
+        script=params["script"],
+        env=dict(params["env"]),
+        workdir=params["workdir"],
+        inputs=tuple(dict(one) for one in params["inputs"]),
+        artifacts=tuple(params["artifacts"]),
+        artifacts_path=params["artifacts_path"],
+        image=params["image"],
+        timeout_s=limit,
+        pure=params["pure"],
+        idempotent=params["idempotent"],
+    )
+
+
+def _check_overrides(plan: Plan, order: Mapping[str, int]) -> None:
+    for name in plan.params:
+        if name not in order:
+            near = get_close_matches(name, list(order)[:10_000], n=3, cutoff=0.5) or list(order)[:10]
+            raise RequestError(
+                f"params names the node {name!r}, which is not in the graph.",
+                field=f"params.{name}",
+                got=name,
+                remedy=f"Nearest: {', '.join(near)}.",
+            )
+
+
+def _check_references(node: Node, places: Sequence[Place], order: Mapping[str, int]) -> None:
+    for place in places:
+        if place.point is None and place.node not in node.needs:
+            raise RequestError(
+                f"The override of {node.id!r} takes an output of {place.node!r}, which it does not depend on.",
+                field=f"params.{node.id}",
+                got=place.node if place.node in order else str(place.node),
+                remedy="References are part of the graph: define it anew with that reference.",
+            )
