@@ -23,7 +23,7 @@ from physlab_mcp.engine.loop import Expander, Loop
 from physlab_mcp.engine.records import keep_environment
 from physlab_mcp.engine.retry import Rules
 from physlab_mcp.engine.wire import GONE, Lines, listen
-from physlab_mcp.errors import ConflictError
+from physlab_mcp.errors import ConflictError, UnavailableError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.handles import new_handle
@@ -97,19 +97,29 @@ class Daemon:
             lead = await self._lead()
             if lead is not None:
                 await self._schedule(lead)
-            for client in self._clients:
-                client.tell(-1, -1)
-            with anyio.move_on_after(0.2, shield=True):
-                await anyio.lowlevel.checkpoint()
+            with anyio.move_on_after(1.0):
+                await self._farewell()
             tasks.cancel_scope.cancel()
         if not self._leaving.startswith("handed over"):
             self._data.engine_socket().unlink(missing_ok=True)
         logger.info("engine %s ends: %s", self.name, self._leaving)
         return self._leaving
 
+    async def _farewell(self) -> None:
+        for client in list(self._clients):
+            try:
+                await client.lines.send({"bye": self._leaving})
+            except GONE:
+                continue
+
     async def _lead(self) -> Lead | None:
         while not self._leaving:
-            fence = await self._store.lead("engine", self.name, now=time.time(), lease_s=self._settings.lease_s)
+            try:
+                fence = await self._store.lead("engine", self.name, now=time.time(), lease_s=self._settings.lease_s)
+            except UnavailableError as error:
+                logger.warning("cannot lead yet: %s", error)
+                await anyio.sleep(0.5)
+                continue
             if fence is not None:
                 return Lead("engine", self.name, fence)
             # On one host only one engine runs (file lock), so a lease of this host belongs to a dead one.

@@ -18,6 +18,7 @@ from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.paths import DataDir
 
 logger = logging.getLogger(__name__)
+_HOLD_S = 10.0
 
 
 
@@ -48,6 +49,7 @@ class Link:
         self._lines: Lines | None = None
         self._wanted = anyio.Event()
         self._spawned_at = 0.0
+        self._hold_until = 0.0  # a newer client is bringing its own engine up
         self._child: subprocess.Popen[bytes] | None = None
         self.engine: dict[str, Any] = {}
 
@@ -65,7 +67,7 @@ class Link:
             except OSError:
                 # Nobody listens. Look again soon after a start, seldom otherwise; a wake looks at once.
                 recent = time.monotonic() - self._spawned_at < 5 and self._coming_up()
-                if not recent and self._start and await self._needed():
+                if not recent and self._may_start() and await self._needed():
                     self.spawn()
                     continue
                 with anyio.move_on_after(pause if recent else 1.0):
@@ -106,10 +108,15 @@ class Link:
             message = await lines.receive()
             if "seq" in message:
                 self._on_news(message["seq"], message["durable"])
+            elif str(message.get("bye", "")).startswith("handed over"):
+                self._hold_until = time.monotonic() + _HOLD_S
 
     def _older(self, hello: dict[str, Any]) -> bool:
         theirs = (hello.get("schema", 0), version_of(hello.get("version", "0")))
         return theirs < (self._schema, version_of(__version__))
+
+    def _may_start(self) -> bool:
+        return self._start and time.monotonic() >= self._hold_until
 
     def _coming_up(self) -> bool:
         return self._child is not None and self._child.poll() is None

@@ -279,17 +279,30 @@ class Loop:
             self._backends[job.backend].unplace([job])
 
     async def _dispatch(self, placement: Placement, refused: Mapping[str, str]) -> None:
+        durable = True
         if any(not one.job.spec.pure for batch in placement.placed.values() for one in batch):
             # What must not run twice unasked is begun only once the intent survives a power loss.
-            await self._store.make_durable()
+            durable = await self._is_durable()
         for name, batch in placement.placed.items():
             backend = self._backends[name]
+            if not durable:
+                backend.unplace([one.job for one in batch])
+                self._kept.append((backend, [_not_begun(one.job) for one in batch if one.job.id not in refused]))
+                continue
             good = [one for one in batch if one.job.id not in refused]
             backend.unplace([one.job for one in batch if one.job.id in refused])
             failed = await backend.submit(Submission(placement.submission, good))
             kill_point("engine.after_submit")
             for job_id, error in failed.items():
                 logger.warning("%s was not taken by %s: %s", job_id, name, error)
+
+    async def _is_durable(self) -> bool:
+        try:
+            await self._store.make_durable()
+        except UnavailableError as error:
+            logger.warning("what must not run twice is not begun: %s", error)
+            return False
+        return True
 
     # -- plans -----------------------------------------------------------------------------------------------
 
@@ -345,6 +358,10 @@ class Loop:
 def _is_abroad(job: Job) -> bool:
     """Whether a backend has it. What was paused before it started, or is held, nobody has."""
     return job.state not in _GONE and job.state is not JobState.HELD and job.native_id is not None
+
+
+def _not_begun(job: Job) -> Observation:
+    return Observation(job_id=job.id, fence=job.fence, kind="dropped", at=time.time())
 
 
 class _Stale(Draft):

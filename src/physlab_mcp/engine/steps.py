@@ -81,6 +81,7 @@ def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> Non
     elif seen.kind == "dropped":
         again = Reason(ReasonCode.SLOT, "", now)
         draft.to(_S.PENDING, reason=again, claimer=None, lease_until=0.0, native_id=None)
+        _stay_paused(draft, job, now)
     elif seen.kind == "cancelled":
         draft.to(_S.CANCELLED, reason=Reason(ReasonCode.REQUESTED, "", now), ended_at=now)
     elif seen.kind == "paused" and job.state in (_S.RUNNING, _S.QUEUED, _S.SUBMITTING):
@@ -89,6 +90,12 @@ def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> Non
         draft.to(_S.PAUSED, reason=Reason(ReasonCode.REQUESTED, "frozen", now))
     elif seen.kind == "resumed" and job.state is _S.PAUSED:
         draft.to(_S.RUNNING if job.started_at else _S.QUEUED, reason=Reason())
+
+
+def _stay_paused(draft: Draft, before: Job, now: float) -> None:
+    """What was paused when its place vanished starts again only when it is resumed."""
+    if before.state is _S.PAUSED:
+        draft.to(_S.PAUSED, reason=Reason(ReasonCode.REQUESTED, "", now))
 
 
 def _started(draft: Draft, seen: Observation, now: float) -> None:
@@ -132,6 +139,7 @@ def _lost(draft: Draft, now: float, rules: Rules) -> None:
         draft.job = msgspec.structs.replace(job, lost=job.lost + 1)
         draft.note("log", now, {"text": "its worker vanished; it runs again"})
         _again(draft, now, 0.0 if job.lost == 0 else back_off_s(job, rules), "its worker vanished")
+        _stay_paused(draft, job, now)
         return
     failure = Failure(
         code="lost",

@@ -58,7 +58,7 @@ def migrate(connection: sqlite3.Connection, path: Path | None, steps: Sequence[t
     try:
         found = _found(connection, path, target)
         if path is not None and 0 < found < target:
-            _back_up(connection, backup_path(path, found))
+            _back_up(path, backup_path(path, found))
         for number, script in steps:
             if number > found:
                 for statement in _statements(script):
@@ -82,12 +82,13 @@ def _found(connection: sqlite3.Connection, path: Path | None, target: int) -> in
     return found
 
 
-def _back_up(connection: sqlite3.Connection, place: Path) -> None:
+def _back_up(path: Path, place: Path) -> None:
     place.touch(mode=0o600)
-    copy = sqlite3.connect(place)
+    source, copy = sqlite3.connect(path), sqlite3.connect(place)  # a connection within a transaction cannot be copied
     try:
-        connection.backup(copy)
+        source.backup(copy)
     finally:
+        source.close()
         copy.close()
 
 

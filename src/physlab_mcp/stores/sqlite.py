@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -275,7 +274,10 @@ class SQLiteStore:
 
         done, ended = await self._writer.run(run, durable=durable)
         if ended and not durable:  # the end of a run or sweep is told only once it survives a power loss
-            return msgspec.structs.replace(done, durable_seq=await self.make_durable())
+            try:
+                return msgspec.structs.replace(done, durable_seq=await self.make_durable())
+            except UnavailableError:  # the turn itself is written; whoever asks for the end's state syncs again
+                return done
         return done
 
     async def lead(self, name: str, claimer: str, *, now: float, lease_s: float) -> int | None:

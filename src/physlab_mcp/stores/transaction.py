@@ -74,11 +74,10 @@ class Transaction:
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Write swaps; those whose job moved on meanwhile are refused and noted in `refused`."""
-        stack = list(changes)[::-1]
-        while stack:
-            change = stack.pop()
+        for change in changes:
             if self._swap(change) and change.new.state in TERMINAL and change.old.state not in TERMINAL:
-                stack.extend(self._release(change.new))
+                self._lower(change.new)
+                self._skip_those_of(change.new)
 
     def _swap(self, change: Change) -> bool:
         old, new = change.old, change.new
@@ -98,7 +97,10 @@ class Transaction:
         if new.state is not old.state:
             self._count(old.run_pk, old.plan_pk, old.state, new.state)
         if change.waits_for:
-            edge = self._db.execute("INSERT OR IGNORE INTO needs VALUES (?,?,1)", (change.waits_for, old.pk))
+            edge = self._db.execute(
+                f"INSERT OR IGNORE INTO needs SELECT pk, ?, 1 FROM jobs WHERE pk = ? AND state NOT IN ({marks(_ENDS)})",  # noqa: S608
+                (old.pk, change.waits_for, *_ENDS),
+            )
             self._db.execute("UPDATE jobs SET needs_left = needs_left + ? WHERE pk = ?", (edge.rowcount, old.pk))
         if change.body is not None:
             self._db.execute("INSERT INTO results (job, body) VALUES (?,?)", (old.pk, change.body))
@@ -136,23 +138,33 @@ class Transaction:
                 delta[old] -= n
             delta[new] += n
 
-    def _release(self, job: Job) -> list[Change]:
-        """Lower the needs of those who waited; the answer holds the skips of those who waited in vain."""
-        good = job.state is JobState.SUCCEEDED
+    def _lower(self, job: Job) -> None:
+        """Lower the needs of those who waited for this end."""
+        ready = "state = 'pending' AND needs_left = 1"
         self._db.execute(
-            "UPDATE jobs SET needs_left = needs_left - 1, reason = CASE needs_left WHEN 1 THEN 'slot' ELSE reason END,"
-            " reason_text = CASE needs_left WHEN 1 THEN '' ELSE reason_text END"
+            f"UPDATE jobs SET needs_left = needs_left - 1, reason = CASE WHEN {ready} THEN 'slot' ELSE reason END,"  # noqa: S608
+            f" reason_text = CASE WHEN {ready} THEN '' ELSE reason_text END"
             " WHERE pk IN (SELECT child FROM needs WHERE parent = ? AND (soft = 1 OR ?))",
-            (job.pk, good),
+            (job.pk, job.state is JobState.SUCCEEDED),
         )
-        if good:
-            return []
-        waiting = self._jobs(
-            f"{rows.SELECT_JOB} WHERE state IN ('pending','paused','held')"
-            " AND pk IN (SELECT child FROM needs WHERE parent = ? AND soft = 0)",
-            (job.pk,),
-        )
-        return [self._skip(child, job) for child in waiting]
+
+    def _skip_those_of(self, job: Job) -> None:
+        """Skip all who waited for this job in vain, and who waited for those."""
+        ended = [job]
+        while ended:
+            parent = ended.pop()
+            if parent.state is JobState.SUCCEEDED:
+                continue
+            waiting = self._jobs(
+                f"{rows.SELECT_JOB} WHERE state IN ('pending','paused','held')"
+                " AND pk IN (SELECT child FROM needs WHERE parent = ? AND soft = 0)",
+                (parent.pk,),
+            )
+            for child in waiting:
+                change = self._skip(child, parent)
+                self._swap(change)
+                self._lower(change.new)
+                ended.append(change.new)
 
     def _skip(self, child: Job, parent: Job) -> Change:
         text = f"{parent.node_id or parent.id} {parent.state.value}"
@@ -185,7 +197,7 @@ class Transaction:
             pk = pks[job.id]
             self.seq += 1
             left = 0
-            for need in job.needs:
+            for need in dict.fromkeys(job.needs):
                 if need in pks:
                     edges.append((pks[need], pk, 0))
                     left += 1
@@ -203,8 +215,7 @@ class Transaction:
             self._db.executemany("INSERT OR IGNORE INTO needs VALUES (?,?,?)", edges)
         in_vain = [pk for pk, state in ended.values() if state in _ENDS and state != JobState.SUCCEEDED]
         for pk in in_vain:
-            parents = self._jobs(f"{rows.SELECT_JOB} WHERE pk = ?", (pk,))
-            self.apply(self._release(parents[0]))
+            self._skip_those_of(self._jobs(f"{rows.SELECT_JOB} WHERE pk = ?", (pk,))[0])
 
     def expand(self, plan: Plan, points: Sequence[tuple[Run, Sequence[Job]]]) -> None:
         """Add the runs and jobs of the plan's next points and move its `next_index`."""
@@ -339,7 +350,7 @@ class Transaction:
     def reorder(self, job: Job, position: int) -> None:
         """See TurnView."""
         others = self._db.execute(
-            "SELECT pk, position FROM jobs WHERE state = 'pending' AND backend = ? AND priority = ? AND pk != ?"
+            "SELECT pk, position FROM jobs WHERE state = 'pending' AND needs_left = 0 AND backend = ? AND priority = ? AND pk != ?"
             " AND queue IS ? ORDER BY position, rank DESC, pk LIMIT ?",
             (job.backend, job.priority, job.pk, job.queue, max(position, 10_000)),
         ).fetchall()

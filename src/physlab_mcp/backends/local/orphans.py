@@ -11,10 +11,12 @@ import msgspec
 
 from physlab_mcp.backends.base import Observation
 from physlab_mcp.backends.local.spool import read_frames
+from physlab_mcp.backends.local.time_limits import time_limit, too_long
 from physlab_mcp.backends.local.worker_process import Message, decode
-from physlab_mcp.backends.process import freeze, is_alive, kill_tree, thaw
+from physlab_mcp.backends.process import freeze, is_alive, is_stopped, kill_tree, thaw
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import JobState
 
 _LOOK_EVERY_S = 0.05
 
@@ -55,6 +57,19 @@ def what_became(spool: Path, jobs: Sequence[Job], *, token: str, ended: bool = T
             yield Observation(job_id=job.id, fence=job.fence, kind="lost", at=time.time())
 
 
+def _size(spool: Path) -> int:
+    try:
+        return spool.stat().st_size
+    except OSError:
+        return 0
+
+
+def _begun_at(spool: Path, job: Job) -> float:
+    """When the spool says that this dispatch began."""
+    begun = [m.at for m in messages_of(spool) if m.t == "started" and (m.id, m.fence) == (job.id, job.fence)]
+    return begun[0] if begun else time.time()
+
+
 class Orphan:
     """One worker without an engine."""
 
@@ -65,6 +80,12 @@ class Orphan:
         self.created = created
         self.jobs: dict[str, Job] = {}
         self.cancelled: set[str] = set()
+        self.timed_out: set[str] = set()
+        self.given_up: list[Job] = []  # its lease ran out: what it says of them later is stale
+        self.frozen = False
+        self.frozen_until = 0.0  # since the epoch: when it was last let go on, as far as this engine knows
+        self.stopped_since: float | None = None  # monotonic
+        self.looked_at = -1  # bytes of the spool
 
     def alive(self) -> bool:
         """Whether it still runs."""
@@ -74,8 +95,11 @@ class Orphan:
 class Orphans:
     """Watches the spools of orphans and says what became of their jobs."""
 
-    def __init__(self, data: DataDir, put: Callable[[Observation], None]) -> None:
+    def __init__(
+        self, data: DataDir, put: Callable[[Observation], None], *, is_kept: Callable[[str], bool]
+    ) -> None:
         self._data = data
+        self._is_kept = is_kept  # whether something of a worker's spool is not in the store yet
         self._put = put
         self._wake: Callable[[], None] = lambda: None
         self._orphans: dict[str, Orphan] = {}
@@ -87,7 +111,7 @@ class Orphans:
 
     def count(self) -> int:
         """How many still run something."""
-        return sum(1 for orphan in self._orphans.values() if orphan.jobs)
+        return sum(1 for orphan in self._orphans.values() if orphan.jobs and not orphan.frozen)
 
     def adopt(self, jobs: Sequence[Job]) -> None:
         """Take over node calls of an earlier engine."""
@@ -102,6 +126,7 @@ class Orphans:
                 pid, created = "0", "0"
             orphan = Orphan(worker_id, record.with_suffix(".spool"), int(pid), float(created))
             orphan.jobs = {job.id: job for job in by_worker.pop(worker_id, [])}
+            orphan.frozen = any(job.state is JobState.PAUSED for job in orphan.jobs.values())
             self._orphans[worker_id] = orphan
         for worker_id, left in by_worker.items():  # no trace of the worker: it was never given them
             for seen in what_became(self._data.spool / f"{worker_id}.spool", left, token=worker_id):
@@ -120,19 +145,53 @@ class Orphans:
 
     def _look_at(self, orphan: Orphan) -> bool:
         ended = not orphan.alive()
+        size = _size(orphan.spool)
+        if size == orphan.looked_at and not ended:
+            return False
+        orphan.looked_at = size
         any_done = False
         for seen in what_became(orphan.spool, list(orphan.jobs.values()), token=orphan.id, ended=ended):
-            del orphan.jobs[seen.job_id]
+            job = orphan.jobs.pop(seen.job_id)
             if seen.kind != "done" and seen.job_id in orphan.cancelled:
-                seen = msgspec.structs.replace(seen, kind="cancelled")
+                seen = msgspec.structs.replace(seen, kind="cancelled", token=None)
+            elif seen.kind == "lost" and seen.job_id in orphan.timed_out:
+                seen = msgspec.structs.replace(seen, kind="done", failure=too_long(job))
             any_done = any_done or seen.kind == "done"
             self._put(seen)
             self._wake()
+        for seen in what_became(orphan.spool, orphan.given_up, token=orphan.id, ended=ended):
+            if seen.kind == "done":
+                orphan.given_up = [job for job in orphan.given_up if job.id != seen.job_id]
+                self._put(seen)
+                any_done = True
         if ended:
             del self._orphans[orphan.id]
-            if not any_done:
+            if not self._is_kept(orphan.id):
                 self.forget_files(orphan.id)
         return any_done
+
+    def tend(self, lease_s: float) -> None:
+        """Time-outs, and orphans that were stopped from outside beyond their lease."""
+        now = time.monotonic()
+        for orphan in list(self._orphans.values()):
+            if not orphan.jobs or orphan.frozen:
+                continue
+            for job in orphan.jobs.values():
+                limit = time_limit(job)
+                since = max(job.started_at or _begun_at(orphan.spool, job), orphan.frozen_until)
+                if limit is not None and time.time() - since > limit and job.id not in orphan.timed_out:
+                    orphan.timed_out.add(job.id)
+                    kill_tree(orphan.pid, started=orphan.created)
+            if not is_stopped(orphan.pid):
+                orphan.stopped_since = None
+                continue
+            orphan.stopped_since = orphan.stopped_since or now
+            if now - orphan.stopped_since > lease_s:
+                orphan.given_up += orphan.jobs.values()
+                for job in orphan.jobs.values():
+                    self._put(Observation(job_id=job.id, fence=job.fence, kind="lost", at=time.time()))
+                orphan.jobs.clear()
+                self._wake()
 
     def forget_files(self, worker_id: str) -> None:
         """Remove the spool of a worker that ended, once its results are in the store."""
@@ -151,7 +210,7 @@ class Orphans:
             self._wake()
             return
         orphan.cancelled.add(job.id)
-        kill_tree(orphan.pid)
+        kill_tree(orphan.pid, started=orphan.created)
 
     def freeze(self, job: Job) -> bool:
         """Freeze the orphan that runs it."""
@@ -159,6 +218,7 @@ class Orphans:
         if orphan is None:
             return False
         freeze(orphan.pid)
+        orphan.frozen = True
         self._put(Observation(job_id=job.id, fence=job.fence, kind="paused", at=time.time()))
         return True
 
@@ -168,6 +228,7 @@ class Orphans:
         if orphan is None:
             return False
         thaw(orphan.pid)
+        orphan.frozen, orphan.frozen_until = False, time.time()
         return True
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,10 +14,13 @@ import msgspec
 
 from physlab_mcp.backends.base import Assignment, Observation
 from physlab_mcp.backends.local.orphans import Orphans, what_became
+from physlab_mcp.backends.local.time_limits import time_limit, too_long
 from physlab_mcp.backends.local.worker_process import BUDGET_S, Held, Message, WorkerProcess
+from physlab_mcp.errors import UnavailableError
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.job import Job
-from physlab_mcp.schemas.result import Failure
+
+logger = logging.getLogger(__name__)
 
 _TELL_STARTED_AFTER_S = 0.02  # a job that is done sooner is told as started and done at once
 _STEAL_AFTER_S = 0.05
@@ -40,7 +44,9 @@ class Pool:
         self._estimates: dict[str, float] = {}
         self._telling = False
         self._wake: Callable[[], None] = lambda: None
-        self.orphans = Orphans(data, self.put)
+        self._bad_starts = 0  # workers in a row that ended without a word
+        self._start_after = 0.0  # monotonic
+        self.orphans = Orphans(data, self.put, is_kept=lambda worker_id: bool(self._unacknowledged.get(worker_id)))
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin to observe."""
@@ -81,9 +87,16 @@ class Pool:
             return None
         if job.group and job.parallelism and sum(job.group in w.groups for w in counted) >= job.parallelism:
             return None
-        worker = WorkerProcess(
-            self._program, self._hello, spool=self._data.spool, log=self._data.logs / "workers.log"
-        )
+        if time.monotonic() < self._start_after:
+            return None
+        try:
+            worker = WorkerProcess(
+                self._program, self._hello, spool=self._data.spool, log=self._data.logs / "workers.log"
+            )
+        except UnavailableError as error:
+            logger.warning("%s", error)
+            self._start_after = time.monotonic() + 1.0
+            return None
         self._workers[worker.id] = worker
         self._unacknowledged[worker.id] = 0
         asyncio.get_running_loop().add_reader(worker.socket, self._on_readable, worker)
@@ -94,15 +107,14 @@ class Pool:
         for worker in self._workers.values():
             worker.release(job.id)
 
-    def submit(self, assignments: Sequence[Assignment]) -> list[str]:
-        """Send placed jobs to their workers; the ids of jobs whose worker died in between."""
-        missed: list[str] = []
+    def submit(self, assignments: Sequence[Assignment]) -> None:
+        """Send placed jobs to their workers; those whose worker died in between are dropped."""
         for one in assignments:
             job, call = one.job, one.job.spec.node
             worker = self._workers.get(job.native_id or "")
             held = worker.held.get(job.id) if worker else None
             if worker is None or held is None or call is None:
-                missed.append(job.id)
+                self._drop(job)
                 continue
             held.job, held.sent = job, True
             worker.say({
@@ -112,7 +124,10 @@ class Pool:
             })  # fmt: skip
             if worker.unsent:
                 asyncio.get_running_loop().add_writer(worker.socket, self._on_writable, worker)
-        return missed
+
+    def _drop(self, job: Job) -> None:
+        self.put(Observation(job_id=job.id, fence=job.fence, kind="dropped", at=time.time()))
+        self._wake()
 
     # -- listening -------------------------------------------------------------------------------------------
 
@@ -187,6 +202,8 @@ class Pool:
         if held is not None:
             self._learn(held.type, m.at - m.started)
             worker.release(m.id)
+            if held.frozen:
+                worker.thaw()
         worker.spool_bytes += len(m.result) + 200
         self.put(done_of(m, worker.id))
         return True
@@ -206,18 +223,22 @@ class Pool:
         now, waiting = time.monotonic(), False
         for worker in self._workers.values():
             held = worker.current()
-            if held is None or not held.started or held.told:
+            if held is None or not held.started or held.told or held.frozen:
                 continue
             if now - held.started < _TELL_STARTED_AFTER_S / 2:
                 waiting = True
                 continue
+            self._tell(held)
+            self._wake()
+        if waiting:
+            self._tell_started_later()
+
+    def _tell(self, held: Held) -> None:
+        if not held.told:
             held.told = True
             self.put(Observation(
                 job_id=held.job.id, fence=held.job.fence, kind="started", at=held.started_at, started_at=held.started_at,
             ))  # fmt: skip
-            self._wake()
-        if waiting:
-            self._tell_started_later()
 
     def _on_end(self, worker: WorkerProcess) -> None:
         """A worker's end: its spool knows more than its socket."""
@@ -228,6 +249,9 @@ class Pool:
         self._workers.pop(worker.id, None)
         self._retired.pop(worker.id, None)
         worker.reap()
+        self._bad_starts = 0 if worker.heard or worker.retired else self._bad_starts + 1
+        if self._bad_starts:  # a worker that cannot even start must not be started in a circle
+            self._start_after = time.monotonic() + min(30.0, 0.05 * 2.0 ** min(self._bad_starts, 20))
         jobs = [held.job for held in worker.held.values()]
         cancelled = {held.job.id for held in worker.held.values() if held.cancelled}
         timed_out = {held.job.id for held in worker.held.values() if held.timed_out}
@@ -263,10 +287,20 @@ class Pool:
                 continue
             worker, held = found
             held.cancelled = True
-            if worker.current() is held:
-                worker.kill()
-            else:
+            if worker.current() is not held:
                 worker.say({"op": "drop", "jobs": [(job.id, job.fence)]})
+            elif held.frozen or self._hold_still(worker, held):
+                worker.kill()
+
+    def _hold_still(self, worker: WorkerProcess, held: Held) -> bool:
+        """Freeze a worker and hear what it had said: whether it is this job that it runs. If not, it goes on."""
+        worker.freeze()
+        self._on_readable(worker)
+        if worker.current() is held:
+            return True
+        if worker.id in self._workers:
+            worker.thaw()
+        return False
 
     def pause(self, jobs: Sequence[Job]) -> dict[str, str]:
         """Freeze the workers that run them; what else they hold is dropped first."""
@@ -278,15 +312,22 @@ class Pool:
                     refused[job.id] = "it is not running here any more"
                 continue
             worker, held = found
-            if worker.current() is not held:
-                refused[job.id] = "it has not started yet; it will be asked again"
+            if held.frozen:
                 continue
-            for other in list(worker.held.values())[1:]:
-                worker.release(other.job.id)
-                self.put(Observation(job_id=other.job.id, fence=other.job.fence, kind="dropped", at=time.time()))
+            if worker.current() is not held or not self._hold_still(worker, held) or not held.started:
+                if worker.id in self._workers:
+                    worker.thaw()
+                    worker.say({"op": "drop", "jobs": [(job.id, job.fence)]})
+                refused[job.id] = "it has not started yet; it is taken back"
+                continue
+            others = [other.job for other in list(worker.held.values())[1:]]
+            worker.say({"op": "drop", "jobs": [(other.id, other.fence) for other in others]})
+            for other in others:
+                worker.release(other.id)
+                self._drop(other)
             held.frozen = True
             held.frozen_since = time.monotonic()
-            worker.freeze()
+            self._tell(held)
             self.put(Observation(job_id=job.id, fence=job.fence, kind="paused", at=time.time()))
         self._wake()
         return refused
@@ -302,9 +343,10 @@ class Pool:
                     continue
             else:
                 worker, held = found
-                held.frozen = False
-                held.started += time.monotonic() - held.frozen_since
-                worker.thaw()
+                if held.frozen:
+                    held.frozen = False
+                    held.started += time.monotonic() - held.frozen_since
+                    worker.thaw()
             self.put(Observation(job_id=job.id, fence=job.fence, kind="resumed", at=time.time()))
         self._wake()
         return refused
@@ -327,6 +369,12 @@ class Pool:
 
         now = time.monotonic()
         self._steal()
+        self.orphans.tend(self._lease_s)
+        for worker in [*self._workers.values(), *self._retired.values()]:
+            if worker.process.poll() is not None:  # a child of it may still hold its socket open
+                for message in worker.hear() or []:
+                    self._on_message(worker, message)
+                self._on_end(worker)
         for worker in list(self._workers.values()):
             held = worker.current()
             if held is None:
@@ -347,16 +395,14 @@ class Pool:
                     self._give_up(worker)
             else:
                 worker.stopped_since = None
-        for worker in list(self._retired.values()):
-            if worker.stopped_since is not None and not is_stopped(worker.pid):
-                worker.stopped_since = None
-                worker.say({"op": "stop"})
 
     def _give_up(self, worker: WorkerProcess) -> None:
         """Its lease ran out: others do its work, and what it says later is stale."""
         worker.retired = True
         self._workers.pop(worker.id)
         self._retired[worker.id] = worker
+        worker.say({"op": "drop", "jobs": [(h.job.id, h.job.fence) for h in worker.held.values()]})
+        worker.say({"op": "stop"})  # heard once it goes on, before it begins anything else
         for i, held in enumerate(worker.held.values()):
             kind = "cancelled" if held.cancelled else ("lost" if i == 0 and held.started else "dropped")
             self.put(Observation(job_id=held.job.id, fence=held.job.fence, kind=kind, at=time.time()))
@@ -388,22 +434,6 @@ def _frozen(worker: WorkerProcess) -> bool:
 def weight(job: Job) -> int:
     """Cores that a job counts for."""
     return max(1, math.ceil(job.spec.resources.cpu))
-
-
-def time_limit(job: Job) -> float | None:
-    """The shorter of timeout_s and resources.time_limit_s."""
-    limits = [s for s in (job.spec.timeout_s, job.spec.resources.time_limit_s) if s is not None]
-    return min(limits) if limits else None
-
-
-def too_long(job: Job) -> Failure:
-    """The failure of a job that ran longer than it may."""
-    limit = time_limit(job)
-    return Failure(
-        code="timeout",
-        message=f"It ran longer than {limit:g} s and was ended.",
-        remedy="Raise timeout_sec (or resources.time_limit), or make the problem smaller.",
-    )
 
 
 def done_of(m: Message, worker_id: str) -> Observation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from physlab_mcp.errors import UnavailableError
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.result import Failure
+
+logger = logging.getLogger(__name__)
 
 BUDGET_S = 0.1  # how much estimated work a worker may hold; one job always
 DEPTH = 32  # how many jobs at the most
@@ -73,6 +76,7 @@ class WorkerProcess:
         self.stopped_since: float | None = None
         self.idle_since = time.monotonic()
         self.spool_bytes = 0
+        self.heard = False  # whether it ever said anything
         self._in = b""
         self._out = bytearray()
         ours, theirs = socket.socketpair()
@@ -98,7 +102,17 @@ class WorkerProcess:
         finally:
             theirs.close()
         self.pid = self.process.pid
-        (spool / f"{self.id}.pid").write_text(f"{self.pid} {psutil.Process(self.pid).create_time()}")
+        record = self.spool.with_suffix(".pid")
+        try:
+            record.write_text(f"{self.pid} {psutil.Process(self.pid).create_time()}")
+        except (OSError, psutil.Error) as error:
+            ours.close()
+            self.process.kill()
+            self.process.wait()
+            record.unlink(missing_ok=True)
+            raise UnavailableError(
+                f"A worker could not be recorded: {error}.", remedy="Make room on that disk, then it goes on by itself."
+            ) from error
         self.say({"op": "hello", "spool": str(self.spool), **hello})
 
     # -- talking ---------------------------------------------------------------------------------------------
@@ -141,7 +155,13 @@ class WorkerProcess:
                 break
             self._in += data
         *lines, self._in = self._in.split(b"\n")
-        messages = [decode(line) for line in lines]
+        messages: list[Message] = []
+        for line in lines:
+            try:
+                messages.append(decode(line))
+            except msgspec.DecodeError as error:
+                logger.warning("worker %s said something that is no message (%s): %.200r", self.id, error, line)
+        self.heard = self.heard or bool(messages)
         return None if closed and not messages else messages
 
     # -- what it holds ---------------------------------------------------------------------------------------

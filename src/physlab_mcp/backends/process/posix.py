@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("physlab_mcp.backends.process.posix is not for Windows")
+
 import fcntl
 import os
 import signal
@@ -82,7 +87,7 @@ def _members(seeds: Collection[int]) -> tuple[set[int], set[int]]:
                 found.add(pid)
                 grown = True
     spared_groups = {group for pid, _, group, _ in rows if pid in spared}
-    return found, {group for pid, _, group, _ in rows if group in found} - spared_groups
+    return found, {group for _, _, group, _ in rows if group in found} - spared_groups
 
 
 def _stop_all(pid: int, extra_pids: Iterable[int], *, until: float) -> tuple[set[int], set[int]]:

@@ -207,7 +207,7 @@ class Attempt:
             options = [*box["argv"][1:], "--clearenv"]
             for name, value in env.items():
                 options += ["--setenv", name, value]
-            self._listed = tempfile.TemporaryFile(buffering=0)
+            self._listed = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it must live until exec
             self._listed.write(b"".join(os.fsencode(word) + b"\0" for word in options))
             self._listed.seek(0)
             fds = [self._listed.fileno()]

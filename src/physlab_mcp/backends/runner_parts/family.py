@@ -4,6 +4,7 @@
 # ruff: noqa: PTH112, PTH123, PTH208
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -85,12 +86,8 @@ class Family:
 
     def _send(self, number: int, pids: set[int]) -> None:
         if self.group and pids:
-            try:
+            with contextlib.suppress(OSError):
                 os.killpg(self.group, number)  # the whole group at one instant: nobody in it escapes by forking
-            except OSError:
-                pass
         for pid in pids:
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(pid, number)
-            except OSError:
-                continue
