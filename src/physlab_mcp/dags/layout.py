@@ -43,7 +43,7 @@ def lay_out(dag: Dag) -> Layout:
     number = {node.id: i for i, node in enumerate(node for row in rows for node in row)}
     boxes = [[_box(node) for node in row] for row in rows]
     spans = [sum(box.width for box in row) + _GAP * (len(row) - 1) for row in boxes]
-    width = max([*spans, 330.0]) + 2 * _MARGIN
+    width = max([*spans, 330.0, _heading(dag)]) + 2 * _MARGIN
     placed: list[Box] = []
     for level, (row, span) in enumerate(zip(boxes, spans, strict=True)):
         x = (width - span) / 2
@@ -52,6 +52,11 @@ def lay_out(dag: Dag) -> Layout:
             x += box.width + _GAP
     edges = tuple((number[above], number[node.id]) for row in rows for node in row for above in node.needs)
     return Layout(tuple(placed), edges, width, _TOP + (len(rows) - 1) * _ROW + _HEIGHT + _MARGIN)
+
+
+def _heading(dag: Dag) -> float:
+    """Room for the title above the boxes, at its largest letters."""
+    return 11.0 * min(len(dag.metadata.get("title", "") or dag.id), 90)
 
 
 def _depths(dag: Dag) -> dict[str, int]:
@@ -101,7 +106,7 @@ def _collapsed(dag: Dag, depth: dict[str, int]) -> Layout:
     # A graph of many layers too is drawn as at most 40 boxes: neighbouring layers share one.
     step = -(-len(counts) // 40)
     boxes: list[Box] = []
-    width = 430.0
+    width = max(382.0, _heading(dag)) + 2 * _MARGIN
     for level, first in enumerate(range(0, len(counts), step)):
         together: Counter[str] = sum(counts[first : first + step], Counter())
         total = sum(together.values())

@@ -112,7 +112,7 @@ def svg(dag: Dag) -> str:
 def _summary(dag: Dag) -> str:
     edges = sum(len(node.needs) for node in dag.nodes)
     tools = Counter(node.type.split(".", 1)[0] for node in dag.nodes)
-    listed = ", ".join(f"{count} {tool}" for tool, count in tools.most_common(6))
+    listed = ", ".join(f"{count:,} {tool}" for tool, count in tools.most_common(6))
     return f"{len(dag.nodes):,} node{'s' * (len(dag.nodes) != 1)}, {edges:,} edge{'s' * (edges != 1)} · {listed}"
 
 

@@ -49,15 +49,17 @@ def settle_params(
             made = _around(model, raw, places)
         except ValidationError as found:
             return None, _problems(node_type, raw, found, places)
-    settled = made.model_dump(mode="json", by_alias=True)
-    for name in {str(place.path[0]) for place in places}:
-        settled[name] = raw[name]
     try:
+        settled = made.model_dump(mode="json", by_alias=True)
+        for name in {str(place.path[0]) for place in places}:
+            settled[name] = raw[name]
         # Dumped as JSON, NaN has become null: only the value itself still tells.
         if b"null" in canonical_json(settled):
             canonical_json(made.model_dump(mode="python"))
     except RequestError as error:
         return None, [_unfit(error.message)]
+    except ValueError as error:  # pydantic refuses what is nested too deep, or has no JSON form
+        return None, [_unfit(f"The parameters cannot be written as JSON: {error}.")]
     return settled, []
 
 

@@ -180,10 +180,6 @@ class Grid:
                 got=shown,
                 remedy="Take fewer values a parameter, or set limit.",
             )
-        # Listed values, and short axes, are computed once.
-        self._tables = [
-            tuple(axis.at(i) for i in range(axis.count)) if axis.count <= 4096 else None for axis in self.axes
-        ]
 
     def digits(self, index: int) -> list[int]:
         """Which value of each axis the point takes.
@@ -206,10 +202,7 @@ class Grid:
 
     def values(self, digits: Sequence[int]) -> list[Any]:
         """The values of those digits, in the order of the names."""
-        return [
-            table[digit] if table is not None else axis.at(digit)
-            for table, axis, digit in zip(self._tables, self.axes, digits, strict=True)
-        ]
+        return [axis.at(digit) for axis, digit in zip(self.axes, digits, strict=True)]
 
     def point(self, index: int) -> dict[str, Any]:
         """The point at `index` by name."""

@@ -110,12 +110,11 @@ def _read(
             broken[str(location[0])].add(location[1])
         findings.append(_malformed(location, one["type"], one["msg"], one.get("input"), ids))
     sound = {name for i, name in ids.items() if i not in broken["nodes"]}
-    for name in sorted({name for i, name in ids.items() if i in broken["nodes"] and name in sound}):
-        findings.append(
-            Finding(
-                "duplicate_id", f"The id {name!r} is used more than once.", "Give every node its own id.", name, "id"
-            )
-        )
+    twice = {name for i, name in ids.items() if i in broken["nodes"] and name in sound}
+    findings.extend(
+        Finding("duplicate_id", f"The id {name!r} is used more than once.", "Give every node its own id.", name, "id")
+        for name in sorted(twice)
+    )
     nodes = [NodeSpec.model_validate(one) for i, one in enumerate(raw_nodes) if i not in broken["nodes"]]
     edges = [EdgeSpec.model_validate(one) for i, one in enumerate(raw_edges) if i not in broken["edges"]]
     return nodes, edges, Metadata(), set(ids.values())
