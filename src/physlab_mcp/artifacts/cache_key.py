@@ -70,7 +70,7 @@ def canonical_json(value: Any) -> bytes:
     except (TypeError, OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise RequestError(
             f"A value cannot be written as JSON: {error}.",
-            remedy="Use only numbers of at most 64 bits, texts, booleans, null, lists and objects, not nested too deep.",
+            remedy="Use only numbers, texts, booleans, null, lists and objects, not nested too deep.",
         ) from error
     return text
 

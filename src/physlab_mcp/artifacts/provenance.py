@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 MOST_DIFF_BYTES = 5_000_000
-_URL = re.compile(r"^([a-z][a-z0-9+.\-]*://)(?:[^/@\s]*@)?([^?#\s]*).*$", re.IGNORECASE)
+_URL = re.compile(r"^([a-z][a-z0-9+.\-]*://)(?:[^/\s]*@)?([^?#\s]*).*$", re.IGNORECASE)
 
 
 class GitState(msgspec.Struct, frozen=True, omit_defaults=True):
