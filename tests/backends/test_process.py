@@ -11,12 +11,20 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from physlab_mcp.backends.process import (
-    FileLock, find_marked, freeze, is_alive, is_stopped, kill_tree, limits, spawn_detached, thaw,
-)  # fmt: skip
 from tests.backends.job_folders import FAMILY, FAMILY_SIZE, all_gone, gone, pids_in
 from tests.waiting import until
+
+from physlab_mcp.backends.process import (
+    FileLock,
+    find_marked,
+    freeze,
+    is_alive,
+    is_stopped,
+    kill_tree,
+    limits,
+    spawn_detached,
+    thaw,
+)  # fmt: skip
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -49,7 +57,9 @@ def test_a_spawned_process_survives_the_sigkill_of_its_starter(tmp_path):
         "print(pid, flush=True)\n"
         "time.sleep(300)\n"
     )
-    starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, start_new_session=True)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, start_new_session=True
+    )
     pid = int(starter.stdout.readline())
     os.killpg(starter.pid, signal.SIGKILL)
     starter.wait()

@@ -268,10 +268,14 @@ class Commands:
         return await anyio.to_thread.run_sync(self._on_tree, thaw, native_id, folder, attempt)
 
     def _on_tree(self, what: Any, native_id: str | None, folder: Path, attempt: int) -> bool:
+        result = _attempt(folder, attempt) / "result.json"
         pid = self._holder(native_id, folder, attempt)
-        if pid is None:
+        if pid is None or result.exists():
             return False
         what(pid)
+        if result.exists():  # it ended meanwhile: its runner must not stay frozen on its way out
+            thaw(pid)
+            return False
         return True
 
     def read_log(

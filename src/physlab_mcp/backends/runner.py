@@ -77,7 +77,7 @@ def patiently(what: Any, *, until: float) -> None:
     """Do something that needs room on the disk, again and again with growing pauses until it works.
 
     Raises:
-        OSError: it did not work until the monotonic time `until`.
+        OSError: it did not work until the monotonic time `until`, or the folder itself is gone.
 
     """
     pause_s = 0.1
@@ -85,6 +85,8 @@ def patiently(what: Any, *, until: float) -> None:
         try:
             what()
             return
+        except FileNotFoundError:
+            raise
         except OSError as error:
             if time.monotonic() > until:
                 raise

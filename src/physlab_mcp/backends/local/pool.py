@@ -116,7 +116,11 @@ class Pool:
             if worker is None or held is None or call is None:
                 self._drop(job)
                 continue
-            held.job, held.sent = job, True
+            held.job = job
+            if worker.codes.setdefault(call.type, one.code) != one.code:
+                self._replace(worker)  # it holds older code of this node type; its end drops the job
+                continue
+            held.sent = True
             worker.say({
                 "op": "run", "id": job.id, "fence": job.fence, "attempt": job.attempt, "type": call.type,
                 "module": one.module, "params": one.params, "device": call.device, "code": one.code,
@@ -128,6 +132,12 @@ class Pool:
     def _drop(self, job: Job) -> None:
         self.put(Observation(job_id=job.id, fence=job.fence, kind="dropped", at=time.time()))
         self._wake()
+
+    def _replace(self, worker: WorkerProcess) -> None:
+        """Let a worker finish what it runs and end; what waits in it is dropped and placed again."""
+        if not worker.retired:
+            worker.retired = True
+            worker.say({"op": "stop"})
 
     # -- listening -------------------------------------------------------------------------------------------
 

@@ -76,6 +76,7 @@ class WorkerProcess:
         self.stopped_since: float | None = None
         self.idle_since = time.monotonic()
         self.spool_bytes = 0
+        self.codes: dict[str, str] = {}  # code version by node type, as this worker loaded it
         self.heard = False  # whether it ever said anything
         self._in = b""
         self._out = bytearray()
