@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from physlab_mcp.schemas.calls import LISTED_STATES, SINCE, Call, CallPart, Listing, Waiting
 from physlab_mcp.schemas.dag import ResourceSpec
 
-HANDLE = Field(min_length=1, max_length=200, description="a handle: job-, run- or sweep-")
+HANDLE = Field(min_length=1, max_length=200, description="a handle")
 JOB = Field(min_length=1, max_length=200)
 
 
@@ -80,7 +80,7 @@ class JobSubmit(Waiting):
     priority: int = Field(default=0, ge=-1000, le=1000, description="higher first")
     retries: int = Field(default=0, ge=0, le=100)
     timeout_sec: float | None = Field(default=None, gt=0, description="running time")
-    stream_logs: bool = Field(default=False, description="with wait_s: log lines as progress, log_tail in the reply")
+    stream_logs: bool = Field(default=False, description="with wait_s: log lines as progress")
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200, description="same key, same handle")
 
 
@@ -159,7 +159,7 @@ class JobReorder(Call):
 
     method: Literal["job_reorder"]
     job_id: str = JOB
-    position: int = Field(default=1, ge=1, le=1_000_000, description="1 = next")
+    position: int = Field(default=1, ge=1, description="1 = next")
 
 
 class JobList(Listing):

@@ -26,7 +26,7 @@ class SweepCall(CallPart):
     )
     mode: Literal["grid"] = "grid"
     on_failure: Literal["continue", "stop"] = "continue"
-    limit: int | None = Field(default=None, ge=1, description="run only so many points, from the first")
+    limit: int | None = Field(default=None, ge=1, description="first points only")
 
 
 class Catalog(Listing):
@@ -78,11 +78,11 @@ class RunDag(_DagOrSpec, Waiting):
     example: ClassVar[dict[str, Any]] = {"method": "run_dag", "spec": _SPEC, "wait_s": 20}
 
     method: Literal["run_dag"]
-    parallelism: int = Field(default=0, ge=0, le=10_000, description="jobs at once; 0 = no limit")
+    parallelism: int = Field(default=0, ge=0, description="jobs at once; 0 = no limit")
     params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="overrides: {node_id: {param: value}}")
     sweep: SweepCall | None = None
     priority: int = Field(default=0, ge=-1000, le=1000)
-    use_cache: bool = Field(default=True, description="take equal finished work from the cache")
+    use_cache: bool = Field(default=True, description="reuse equal finished work")
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200, description="same key, same handle")
 
 

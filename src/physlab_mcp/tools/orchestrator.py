@@ -1,0 +1,254 @@
+"""The methods of `experiment_orchestrator`: node types, DAGs, runs and sweeps, what they left, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from physlab_mcp.errors import ConflictError
+from physlab_mcp.schemas import calls_orchestrator as calls
+from physlab_mcp.schemas.replies import CacheReply, DagReply, RunReply, ValidationReply
+from physlab_mcp.tools import render, views
+from physlab_mcp.tools.catalog_view import show_catalog
+from physlab_mcp.tools.collaboration import list_reply
+from physlab_mcp.tools.cursor import iso, parse_since, read_cursor
+from physlab_mcp.tools.job_building import check_command_nodes, defects, finding_dict
+from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
+from physlab_mcp.tools.report_building import publish_report
+from physlab_mcp.tools.run_view import next_call, run_result, run_row, run_status, want_run
+from physlab_mcp.tools.waiting import after_request, wait_end
+
+if TYPE_CHECKING:
+    from physlab_mcp.dags.validate import Validation
+    from physlab_mcp.schemas.dag import Dag
+    from physlab_mcp.schemas.status import Status
+
+NAME = "experiment_orchestrator"
+DESCRIPTION = (
+    "Design and run experiments as DAGs of node types, cached and durable. Start: catalog, then run_dag with a spec, "
+    "then run_status with wait_s, run_result, publish_report. One flat object; `method` selects."
+)
+Handler = Callable[[Any, Caller], Awaitable[Reply]]
+
+
+class Orchestrator:
+    """Handlers by method name. Each takes its strict call and the caller, and answers with a Reply."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.handlers: Mapping[str, Handler] = {
+            "catalog": self.catalog,
+            "define_dag": self.define_dag,
+            "validate_dag": self.validate_dag,
+            "run_dag": self.run_dag,
+            "run_status": self.run_status,
+            "run_result": self.run_result,
+            "run_cancel": self.run_cancel,
+            "run_list": self.run_list,
+            "explain_cache": self.explain_cache,
+            "publish_report": self.publish_report,
+        }
+
+    async def catalog(self, call: calls.Catalog, caller: Caller) -> Reply:
+        """Node types or backends."""
+        del caller
+        return show_catalog(call, self.bench)
+
+    async def define_dag(self, call: calls.DefineDag, caller: Caller) -> Reply:
+        """Check a spec and store its DAG. Equal content has the equal id."""
+        checked = await self._checked(call.spec)
+        dag = _sound(checked)
+        await self.bench.engine.save_dag(dag, owner=caller.principal)
+        return await self._dag_reply(dag, checked, call.response_format)
+
+    async def validate_dag(self, call: calls.ValidateDag, caller: Caller) -> Reply:
+        """Every defect at once; nothing is stored."""
+        del caller
+        spec = call.spec
+        if spec is None:
+            spec = (await self.bench.engine.load_dag(call.dag_id or "")).spec
+        checked = await self._checked(spec)
+        found_id = checked.dag.id if checked.dag is not None else None
+        body = ValidationReply(
+            ok=checked.ok,
+            errors=[finding_dict(one) for one in checked.errors],
+            warnings=[finding_dict(one) for one in checked.warnings],
+            dag_id=found_id,
+            next={"method": "run_dag", "spec": spec} if checked.ok and len(spec.get("nodes", [])) <= 5 else None,
+        ).wire()
+        head = "The DAG is sound." if checked.ok else f"The DAG has {len(body['errors'])} errors:"
+        lines = [head, *map(_finding_line, body["errors"])]
+        lines += [f"Warning: {_finding_line(one)}" for one in body["warnings"]]
+        return Reply(body, render.text_of(lines, call.response_format), handle=found_id)
+
+    async def run_dag(self, call: calls.RunDag, caller: Caller) -> Reply:
+        """Store the plan durably, wake the engine, and wait up to `wait_s` for the end."""
+        from physlab_mcp.dags.run import plan_for
+
+        checked: Validation | None = None
+        if call.spec is not None:
+            checked = await self._checked(call.spec)
+            dag = _sound(checked)
+        else:
+            dag = await self.bench.engine.load_dag(call.dag_id or "")
+        check_command_nodes(dag, call, self.bench)
+        planned = partial(
+            plan_for,
+            dag,
+            registry=self.bench.registry,
+            owner=caller.principal,
+            session_id=caller.session_id,
+            params=call.params,
+            sweep=call.sweep.model_dump(exclude_none=True) if call.sweep is not None else None,
+            parallelism=call.parallelism,
+            priority=call.priority,
+            use_cache=call.use_cache,
+            sandbox=True,
+            idempotency_key=call.idempotency_key,
+        )
+        handle = await self.bench.engine.submit_plan(await anyio.to_thread.run_sync(planned), dag)
+        status = await self._status(handle, caller, call.wait_s)
+        if status.ended:
+            return await run_result(handle, caller, self.bench, response_format=call.response_format, method="run_dag")
+        warnings = [finding_dict(one) for one in checked.warnings] if checked is not None else []
+        return _brief(status, call.response_format, warnings)
+
+    async def run_status(self, call: calls.RunStatus, caller: Caller) -> Reply:
+        """State, news, and a page of nodes or points."""
+        return await run_status(call, caller, self.bench)
+
+    async def run_result(self, call: calls.RunResult, caller: Caller) -> Reply:
+        """What a finished run left, or the table of a sweep's points."""
+        return await run_result(
+            want_run(call.run_id),
+            caller,
+            self.bench,
+            response_format=call.response_format,
+            method="run_result",
+            limit=call.limit,
+            cursor=call.cursor,
+        )
+
+    async def run_cancel(self, call: calls.RunCancel, caller: Caller) -> Reply:
+        """Ask the engine to stop it; asking twice is fine."""
+        engine = self.bench.engine
+        before = await engine.status(want_run(call.run_id), owner=caller.principal)
+        status = before
+        if not before.ended:
+            await engine.request("cancel", call.run_id, owner=caller.principal)
+            status = await after_request(engine, before, caller, "cancel")
+        return _brief(status, call.response_format, [])
+
+    async def run_list(self, call: calls.RunList, caller: Caller) -> Reply:
+        """A page of runs and sweeps, newest first."""
+        rows = await self.bench.engine.list_runs(
+            owner=caller.principal,
+            states=(call.state,) if call.state else None,
+            session_id=call.session_id,
+            since=parse_since(call.since),
+            after=read_cursor("run_list", call.cursor),
+            limit=call.limit + 1,
+        )
+        return list_reply(call, [run_row(one) for _, one in rows], [pk for pk, _ in rows])
+
+    async def explain_cache(self, call: calls.ExplainCache, caller: Caller) -> Reply:
+        """Which ingredient of the cache key differs, node by node."""
+        rows = await self.bench.engine.explain_cache(
+            want_run(call.run_id), owner=caller.principal, node_id=call.node_id, other_run_id=call.other_run_id
+        )
+        shown = rows[: render.page(rows, call.response_format)] if rows else []
+        body = CacheReply(run_id=call.run_id, nodes=shown).wire()
+        if len(shown) < len(rows):
+            body["truncated"] = [f"nodes ({len(rows)} in all); ask with node_id"]
+        lines = [f"Cache of {call.run_id}:" if rows else "No node of this run has a cache key."]
+        lines += [", ".join(f"{key}: {views.clip(str(one), 400)}" for key, one in row.items()) for row in shown]
+        return Reply(body, render.text_of(lines, call.response_format), handle=call.run_id)
+
+    async def publish_report(self, call: calls.PublishReport, caller: Caller) -> Reply:
+        """The PDF of a finished run."""
+        status = await self.bench.engine.status(want_run(call.run_id), owner=caller.principal)
+        if status.kind == "sweep":
+            raise ConflictError(
+                f"{call.run_id} is a sweep; a report is about one run.",
+                field="run_id",
+                got=call.run_id,
+                remedy="Take the run_id of one of its points from run_status.",
+                example={"method": "run_status", "run_id": call.run_id},
+            )
+        return await publish_report(call, status, caller, self.bench)
+
+    async def _checked(self, spec: Mapping[str, Any]) -> Validation:
+        from physlab_mcp.dags.validate import Limits, validate
+
+        limits = self.bench.limits or Limits()
+        return await anyio.to_thread.run_sync(lambda: validate(spec, self.bench.registry, limits=limits))
+
+    async def _status(self, handle: str, caller: Caller, wait_s: float | None) -> Status:
+        if wait_s:
+            return await wait_end(self.bench.engine, handle, caller, wait_s=wait_s)
+        return await self.bench.engine.status(handle, owner=caller.principal)
+
+    async def _dag_reply(self, dag: Dag, checked: Validation, response_format: str) -> Reply:
+        import base64
+
+        from physlab_mcp.dags import overview
+
+        base = f"physlab://dags/{dag.id}/overview"
+        drawing = await anyio.to_thread.run_sync(overview.mermaid, dag)
+        picture = None
+        if response_format == "detailed":
+            picture = base64.b64encode(await anyio.to_thread.run_sync(overview.png, dag)).decode()
+        body = DagReply(
+            dag_id=dag.id,
+            validated=True,
+            nodes=len(dag.nodes),
+            edges=sum(len(node.needs) for node in dag.nodes),
+            overview=views.clip(drawing, render.budget(response_format) // 2),
+            ui_overview={"png": f"{base}.png", "svg": f"{base}.svg"},
+            ui_overview_png_b64=picture,
+            warnings=[finding_dict(one) for one in checked.warnings],
+            next={"method": "run_dag", "dag_id": dag.id, "wait_s": 20},
+        ).wire()
+        lines = [f"{dag.id}: {body['nodes']} nodes, {body['edges']} edges; sound and stored.", body["overview"]]
+        lines += [f"Warning: {_finding_line(one)}" for one in body["warnings"]]
+        lines.append(render.next_line(body["next"]))
+        links = (
+            Link(f"{base}.png", "overview.png", "image/png"),
+            Link(f"{base}.svg", "overview.svg", "image/svg+xml"),
+        )
+        return Reply(body, render.text_of(lines, response_format), links, handle=dag.id)
+
+
+def _sound(checked: Validation) -> Dag:
+    if checked.dag is None:
+        raise defects(checked.errors, "spec")
+    return checked.dag
+
+
+def _finding_line(finding: Mapping[str, Any]) -> str:
+    where = ".".join(str(finding[key]) for key in ("node", "field") if finding.get(key))
+    return f"- {finding['code']}{' at ' + where if where else ''}: {finding['message']} {finding['remedy']}"
+
+
+def _brief(status: Status, response_format: str, warnings: list[dict[str, Any]]) -> Reply:
+    """State only: what run_dag and run_cancel answer."""
+    following = next_call(status)
+    named: dict[str, Any] = {"sweep_id" if status.kind == "sweep" else "run_id": status.id}
+    body = RunReply(
+        **views.state_fields(status, next_call=following),
+        **named,
+        dag_id=status.dag_id,
+        title=status.title or None,
+        counts=status.counts or None,
+        last_seq=status.last_seq,
+        created_at=iso(status.created_at),
+        warnings=warnings or None,
+    ).wire()
+    lines = [render.state_line(status.id, body, status.title)]
+    lines += [f"Warning: {_finding_line(one)}" for one in warnings]
+    lines.append(render.next_line(following, body["poll_after_s"]))
+    link = Link(f"physlab://runs/{status.id}", status.id, "application/json")
+    return Reply(body, render.text_of(lines, response_format), (link,), handle=status.id)

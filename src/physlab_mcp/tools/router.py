@@ -1,0 +1,149 @@
+"""The one door to all methods: parse strictly, hand over, answer, record. Nothing raised behind it gets past it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from physlab_mcp.errors import NotFoundError, PhyslabError, RequestError, UnavailableError
+from physlab_mcp.schemas import calls_collaboration, calls_orchestrator
+from physlab_mcp.tools import call_log, collaboration, orchestrator, render
+from physlab_mcp.tools.arguments import Tool
+from physlab_mcp.tools.collaboration import Collaboration, Handler
+from physlab_mcp.tools.orchestrator import Orchestrator
+from physlab_mcp.tools.reply import Bench, Caller, Notify, Reply
+
+if TYPE_CHECKING:
+    from physlab_mcp.artifacts.blobs import Blobs
+    from physlab_mcp.dags.validate import Limits
+    from physlab_mcp.engine.engine import Engine
+    from physlab_mcp.nodes.registry import Registry
+    from physlab_mcp.schemas.calls import Call
+
+logger = logging.getLogger(__name__)
+
+TOOLS: Mapping[str, Tool] = {
+    collaboration.NAME: Tool(collaboration.NAME, calls_collaboration.CALLS),
+    orchestrator.NAME: Tool(orchestrator.NAME, calls_orchestrator.CALLS),
+}
+DESCRIPTIONS: Mapping[str, str] = {
+    collaboration.NAME: collaboration.DESCRIPTION,
+    orchestrator.NAME: orchestrator.DESCRIPTION,
+}
+# Names that older clients call as tools of their own, without `method`.
+LEGACY: Mapping[str, str] = {
+    "job_submit": collaboration.NAME,
+    "define_dag": orchestrator.NAME,
+    "validate_dag": orchestrator.NAME,
+    "run_dag": orchestrator.NAME,
+    "publish_report": orchestrator.NAME,
+}
+_HOME: Mapping[str, str] = {method: tool.name for tool in TOOLS.values() for method in tool.calls}
+
+
+class Router:
+    """Carries a tool call to its method and back."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        registry: Registry | Callable[[], Registry],
+        blobs: Blobs,
+        roots: Sequence[Path],
+        commands_policy: str = "allow",
+        limits: Limits | None = None,
+    ) -> None:
+        """`registry` may be a function that loads it: no list of tools waits for the node types."""
+        self.bench = Bench(
+            engine=engine,
+            registry=registry,
+            blobs=blobs,
+            roots=list(roots),
+            commands_policy=commands_policy,
+            limits=limits,
+        )
+        self._handlers: dict[str, Handler] = {
+            **Collaboration(self.bench).handlers,
+            **Orchestrator(self.bench).handlers,
+        }
+
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        principal: str = "local",
+        session_id: str | None = None,
+        notify: Notify | None = None,
+    ) -> Reply:
+        """Answer one call; errors are replies too. `session_id` is the connection's, unless the call names one."""
+        named = arguments.get("session_id")
+        own = named if isinstance(named, str) and 0 < len(named) <= 200 else session_id
+        caller = Caller(principal, own, notify)
+        if tool in LEGACY:
+            arguments = {**arguments, "method": tool}
+        try:
+            reply = await self._answer(tool, arguments, caller)
+        except PhyslabError as error:
+            reply = error_reply(error)
+        except Exception as error:
+            code = secrets.token_hex(4)
+            logger.exception("Call %s of %s %r failed unexpectedly", code, tool, arguments.get("method"))
+            reply = error_reply(
+                UnavailableError(
+                    f"The server failed at this call ({type(error).__name__}); the log has it as {code}.",
+                    field="method",
+                    got=str(arguments.get("method"))[:100],
+                    remedy="Try again; if it fails again, report it with that code from the server's log.",
+                )
+            )
+        await call_log.record(self.bench.engine, LEGACY.get(tool, tool), arguments, caller, reply)
+        return reply
+
+    async def _answer(self, tool: str, arguments: Mapping[str, Any], caller: Caller) -> Reply:
+        known = TOOLS.get(LEGACY.get(tool, tool))
+        if known is None:
+            raise NotFoundError(
+                f"There is no tool {tool[:100]!r}.", field="name", got=tool[:100], remedy=f"Tools: {', '.join(TOOLS)}."
+            )
+        call: Call = known.parse(arguments, elsewhere=_HOME)
+        handler = self._handlers[call.method_name()]
+        try:
+            return await handler(call, caller)
+        except PhyslabError as error:
+            raise _completed(error, call) from error
+
+
+def _completed(error: PhyslabError, call: Call) -> PhyslabError:
+    """The error with what a caller always gets: a field, a remedy, an example."""
+    if error.field is None:
+        error.field = "method"
+        error.got = error.got if error.got is not None else call.method_name()
+    if error.remedy is None:
+        listing = "job_list" if call.method_name() in TOOLS[collaboration.NAME].calls else "run_list"
+        error.remedy = f"Look with {listing}." if isinstance(error, NotFoundError) else "Change the call and try again."
+    if error.example is None and isinstance(error, RequestError):
+        error.example = call.example
+    return error
+
+
+def error_reply(error: PhyslabError) -> Reply:
+    """An error as a reply: text for the model, `structured.error` for programs."""
+    return Reply({"error": _plain(error.as_dict())}, render.error_text(error), is_error=True, error=error)
+
+
+def _plain(value: Any) -> Any:
+    """JSON that survives every encoder: lone surrogates and foreign objects become text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {str(_plain(str(key))): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _plain(str(value))

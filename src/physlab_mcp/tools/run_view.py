@@ -1,0 +1,323 @@
+"""Runs and sweeps as replies: nodes of a run, points of a sweep, what a finished one left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from physlab_mcp.errors import ConflictError, RequestError
+from physlab_mcp.schemas.handles import prefix_of
+from physlab_mcp.schemas.replies import RunReply
+from physlab_mcp.schemas.run import run_state
+from physlab_mcp.tools import render, views
+from physlab_mcp.tools.cursor import iso, make_cursor, read_cursor
+from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
+from physlab_mcp.tools.waiting import wait_change
+
+if TYPE_CHECKING:
+    from physlab_mcp.schemas.artifact import ArtifactRef
+    from physlab_mcp.schemas.calls_orchestrator import RunStatus
+    from physlab_mcp.schemas.run import Run
+    from physlab_mcp.schemas.status import NodeView, Status
+
+
+def want_run(handle: str) -> str:
+    """The handle, if it is one of a run or sweep (or might be).
+
+    Raises:
+        RequestError: it is a job's or another thing's handle.
+
+    """
+    if prefix_of(handle) not in (None, "run", "sweep"):
+        raise RequestError(
+            f"{handle} is not a run or sweep.",
+            field="run_id",
+            got=handle,
+            remedy="Jobs are asked of the tool distributed_collaboration; run_list names your runs.",
+            example={"method": "run_list"},
+        )
+    return handle
+
+
+def next_call(status: Status) -> dict[str, Any] | None:
+    """What to call next, as arguments for experiment_orchestrator."""
+    if not status.ended:
+        return {"method": "run_status", "run_id": status.id, "wait_s": 20, "since_seq": status.last_seq}
+    return {"method": "run_result", "run_id": status.id}
+
+
+def run_row(status: Status) -> dict[str, Any]:
+    """One line of run_list."""
+    return {
+        "run_id": status.id,
+        "state": str(status.state),
+        "title": status.title or None,
+        "progress": round(status.progress, 4),
+        "kind": status.kind,
+        "done": status.done,
+        "total": status.total,
+        "dag_id": status.dag_id,
+        "session_id": status.session_id,
+        "created_at": iso(status.created_at),
+        "ended_at": iso(status.ended_at),
+    }
+
+
+async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
+    """The reply of the method `run_status`."""
+    handle = want_run(call.run_id)
+    status = await wait_change(
+        bench.engine, handle, caller, since_seq=call.since_seq, wait_s=call.wait_s or 0, limit=10
+    )
+    following = next_call(status)
+    fields = await _page(
+        status,
+        caller,
+        bench,
+        method=call.method,
+        limit=call.limit,
+        cursor=call.cursor,
+        response_format=call.response_format,
+        values=False,
+    )
+    fields.pop("views", None)
+    body = RunReply(
+        **_head(status, following),
+        events=[views.event_dict(one) for one in status.events],
+        **fields,
+    ).wire()
+    lines = [render.state_line(status.id, body, status.title), *_table(body)]
+    lines.append(render.next_line(following, body["poll_after_s"]))
+    return Reply(body, render.text_of(lines, call.response_format), _links(status), handle=status.id)
+
+
+async def run_result(
+    handle: str,
+    caller: Caller,
+    bench: Bench,
+    *,
+    response_format: str,
+    method: str,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> Reply:
+    """What a finished run left; for a sweep the table of its points with their values.
+
+    Raises:
+        ConflictError: it has not ended yet.
+
+    """
+    status = await bench.engine.status(handle, owner=caller.principal)
+    if not status.ended:
+        raise _not_ended(status)
+    fields = await _page(
+        status,
+        caller,
+        bench,
+        method="run_result",
+        limit=limit,
+        cursor=cursor,
+        response_format=response_format,
+        values=True,
+    )
+    nodes: list[NodeView] = fields.pop("views", [])
+    following: dict[str, Any] | None = None
+    if fields["next_cursor"]:
+        following = {"method": "run_result", "run_id": status.id, "cursor": fields["next_cursor"]}
+    elif status.kind == "run" and status.state == "succeeded":
+        following = {"method": "publish_report", "run_id": status.id}
+    refs = _artifacts(nodes)
+    took = (status.ended_at - status.started_at) * 1000 if status.ended_at and status.started_at else None
+    fields["meta"] = {"duration_ms": None if took is None else round(took, 1)}
+    if status.kind == "run":
+        fields["artifacts"] = [views.artifact_dict(ref) for ref in refs]
+        fields["reportable"] = _reportable(nodes)
+        fields["meta"] |= {"device_mix": _device_mix(nodes), "cache_hits": sum(one.cached is not None for one in nodes)}
+    body = RunReply(**_head(status, following), **fields).wire()
+    links = _links(status) + tuple(views.artifact_link(ref) for ref in refs[:20])
+    lines = [render.state_line(status.id, body, status.title), *_result_lines(body), *_table(body)]
+    lines.append(render.next_line(following))
+    if method == "run_dag":
+        body["last_seq"] = status.last_seq
+    return Reply(body, render.text_of(lines, response_format), links, handle=status.id)
+
+
+def _head(status: Status, following: dict[str, Any] | None) -> dict[str, Any]:
+    name = "sweep_id" if status.kind == "sweep" else "run_id"
+    return {
+        **views.state_fields(status, next_call=following),
+        name: status.id,
+        "dag_id": status.dag_id,
+        "title": status.title or None,
+        "counts": status.counts or None,
+        "last_seq": status.last_seq,
+        "created_at": iso(status.created_at),
+        "started_at": iso(status.started_at),
+        "ended_at": iso(status.ended_at),
+    }
+
+
+async def _page(
+    status: Status,
+    caller: Caller,
+    bench: Bench,
+    *,
+    method: str,
+    limit: int,
+    cursor: str | None,
+    response_format: str,
+    values: bool,
+) -> dict[str, Any]:
+    """`nodes` of a run or `points` of a sweep, as many as fit, with the cursor of the rest."""
+    detailed = response_format == "detailed"
+    if status.kind == "sweep":
+        after = read_cursor(method, cursor)
+        runs = await bench.engine.runs_of(
+            status.id, owner=caller.principal, after_index=-1 if after is None else after, limit=limit + 1
+        )
+        points = [await _point(run, caller, bench, values=values) for run in runs[:limit]]
+        count = render.page(points, response_format) if points else 0
+        more = make_cursor(method, runs[count - 1].point_index) if count and len(runs) > count else None
+        return {"points": points[:count], "next_cursor": more}
+    found = await bench.engine.nodes(
+        status.id,
+        owner=caller.principal,
+        with_results=values,
+        after=read_cursor(method, cursor),
+        limit=limit + 1,
+    )
+    rows = [_node(one, bench, values=values, detailed=detailed) for one in found[:limit]]
+    count = render.page(rows, response_format) if rows else 0
+    more = None
+    if count and len(found) > count:
+        more = make_cursor(method, await row_after(found[count - 1], bench))
+    return {"nodes": rows[:count], "next_cursor": more, "views": found[:count]}
+
+
+async def row_after(node: NodeView, bench: Bench) -> int:
+    """Where the list of a run's nodes goes on after this one."""
+    (job,) = await bench.engine.store.get_jobs([node.job_id])
+    return job.pk
+
+
+def _node(one: NodeView, bench: Bench, *, values: bool, detailed: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "node_id": one.node_id,
+        "type": one.type,
+        "job_id": one.job_id,
+        "state": str(one.state),
+        "cached": one.cached is not None,
+        "duration_ms": one.duration_ms,
+        "device": one.device,
+    }
+    reason = views.reason_dict(one.reason)
+    if reason is not None and one.cached is None:
+        row["reason"] = reason
+    if values:
+        fields = views.result_fields(one.result, detailed=detailed, blobs=bench.blobs, path=f"{one.node_id}.values")
+        # In concise form files stand once, in `artifacts` of the whole reply.
+        left_out = () if detailed else ("meta", "artifacts", "arrays")
+        row |= {key: value for key, value in fields.items() if value not in (None, [], {}) and key not in left_out}
+    failure = views.failure_dict(one.failure, detailed=detailed)
+    if failure is not None:
+        row["failure"] = failure
+    return row
+
+
+async def _point(run: Run, caller: Caller, bench: Bench, *, values: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "index": run.point_index,
+        "run_id": run.id,
+        "state": run_state(run.total, run.expanded, run.counts),
+        "point": run.point,
+    }
+    if values:
+        nodes = await bench.engine.nodes(run.id, owner=caller.principal, with_results=True, limit=50)
+        row["values"] = scalars(nodes)
+    return row
+
+
+def scalars(nodes: Sequence[NodeView], most: int = 20) -> dict[str, Any]:
+    """The numbers and short texts that a run's nodes computed, named `node.value`."""
+    found: dict[str, Any] = {}
+    for node in nodes:
+        for name, value in (node.result.values if node.result is not None else {}).items():
+            if isinstance(value, int | float | bool) or (isinstance(value, str) and len(value) <= 60):
+                found[f"{node.node_id}.{name}"] = value
+            if len(found) >= most:
+                return found
+    return found
+
+
+def _artifacts(nodes: Sequence[NodeView]) -> list[ArtifactRef]:
+    unique: dict[str, ArtifactRef] = {}
+    for node in nodes:
+        for ref in node.result.all_artifacts() if node.result is not None else []:
+            unique.setdefault(ref.sha256, ref)
+    return list(unique.values())
+
+
+def _reportable(nodes: Sequence[NodeView]) -> dict[str, Any]:
+    figures: list[dict[str, Any]] = []
+    tables: list[dict[str, Any]] = []
+    for node in nodes:
+        if node.result is None:
+            continue
+        for figure in node.result.figures:
+            ref = figure.png or figure.svg
+            if ref is not None:
+                path = views.artifact_uri(ref.sha256)
+                figures.append({"path": path, "caption": figure.caption, "node_id": node.node_id})
+            if figure.csv is not None:
+                tables.append(
+                    {"path": views.artifact_uri(figure.csv.sha256), "caption": figure.caption, "node_id": node.node_id}
+                )
+    return {"figures": figures, "tables": tables}
+
+
+def _device_mix(nodes: Sequence[NodeView]) -> dict[str, int]:
+    mix: dict[str, int] = {}
+    for node in nodes:
+        mix[node.device] = mix.get(node.device, 0) + 1
+    return mix
+
+
+def _result_lines(body: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for node in body.get("nodes") or []:
+        if node.get("values"):
+            lines.append(f"{node['node_id']} ({node['type']}{', cached' if node['cached'] else ''}):")
+            lines += render.values_lines(node["values"], node.get("units"))
+        for figure in node.get("figures", []):
+            lines.append(f"  figure {figure['name']}: {figure.get('png') or figure.get('svg') or ''}")
+    return lines
+
+
+def _table(body: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    if body.get("nodes"):
+        lines.append(render.table(body["nodes"], ["node_id", "type", "state", "duration_ms", "job_id"]))
+        for node in body["nodes"]:
+            if node.get("failure"):
+                lines.append(f"{node['node_id']} failed: {node['failure']['code']}: {node['failure']['message']}")
+                lines += [f"Remedy: {node['failure']['remedy']}"] if node["failure"].get("remedy") else []
+    if body.get("points"):
+        lines.append(render.table(body["points"], ["index", "run_id", "state", "point", "values"]))
+    if body.get("next_cursor"):
+        lines.append(f"More: the same call with cursor={body['next_cursor']!r}")
+    return lines
+
+
+def _links(status: Status) -> tuple[Link, ...]:
+    return (Link(f"physlab://runs/{status.id}", status.id, "application/json"),)
+
+
+def _not_ended(status: Status) -> ConflictError:
+    return ConflictError(
+        f"{status.id} is still {status.state} ({status.done} of {status.total} done); there is no result yet.",
+        field="run_id",
+        got=status.id,
+        remedy=f"Ask again in {status.poll_after_s:.3g} s, or wait with run_status and wait_s.",
+        example=next_call(status),
+        details=[{"field": "poll_after_s", "message": str(status.poll_after_s), "poll_after_s": status.poll_after_s}],
+    )

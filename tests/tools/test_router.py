@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from physlab_mcp.errors import UnavailableError
+from physlab_mcp.schemas import replies
+from physlab_mcp.tools.call_log import redact
+from physlab_mcp.tools.cursor import make_cursor, read_cursor
+from physlab_mcp.tools.reply import Reply
+from physlab_mcp.tools.router import Router
+
+JOBS, RUNS = "distributed_collaboration", "experiment_orchestrator"
+NODE = {"node": {"tool": "constants_get", "params": {"name": "R_inf"}}}
+SUBMIT = {"method": "job_submit", "backend": "local", "job_spec": NODE}
+SPEC = {"nodes": [{"id": "a", "tool": "constants_get", "params": {"name": "R_inf"}}]}
+STATE = {"state", "reason", "done", "total", "progress", "eta_s", "poll_after_s", "next"}
+
+
+def error_of(reply: Reply) -> dict[str, Any]:
+    assert reply.is_error, reply.text
+    error = reply.structured["error"]
+    assert {"code", "message", "field", "got", "remedy", "example"} <= error.keys()
+    assert error["code"] in reply.text
+    assert "Traceback" not in reply.text
+    return error
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "code", "field", "remedy"),
+    [
+        (JOBS, {}, "invalid_request", "method", "job_submit"),
+        (JOBS, {"method": "job_sumbit"}, "invalid_request", "method", "Did you mean 'job_submit'"),
+        (JOBS, {"method": "run_dag"}, "invalid_request", "method", RUNS),
+        (JOBS, {"method": 7}, "invalid_request", "method", "Methods:"),
+        (JOBS, {"method": "job_status"}, "invalid_request", "job_id", "Add"),
+        (JOBS, {"method": "job_status", "job_id": "x", "wait_s": 99}, "invalid_request", "wait_s", "25"),
+        (JOBS, {"method": "job_status", "job": "x"}, "invalid_request", "job_id", "Add"),
+        (JOBS, {"method": "job_status", "job_id": "job-unknown00"}, "not_found", "job_id", "job_list"),
+        (JOBS, {**SUBMIT, "backend": "slurm"}, "invalid_request", "backend", "local"),
+        (JOBS, {**SUBMIT, "prority": 1}, "invalid_request", "prority", "'priority'"),
+        (JOBS, {**SUBMIT, "job_spec": {"comand": ["x"]}}, "invalid_request", "job_spec.comand", "'command'"),
+        (JOBS, {**SUBMIT, "job_spec": {}}, "invalid_request", "job_spec", "exactly one"),
+        (JOBS, {**SUBMIT, "job_spec": {"command": ["x"], "resources": {"memory": "big"}}},
+         "invalid_request", "job_spec.resources.memory", "4Gi"),
+        (JOBS, {**SUBMIT, "job_spec": {"command": ["x"], "workdir": "/etc"}}, "forbidden", "job_spec.workdir", "--root"),
+        (JOBS, {**SUBMIT, "job_spec": {"command": ["x"]}, "artifacts": ["../*"]}, "invalid_request", "artifacts.0", ".."),
+        (JOBS, {**SUBMIT, "job_spec": {"node": {"tool": "constants_gt"}}}, "invalid_request", "job_spec.node.tool", "constants_get"),
+        (JOBS, {"method": "job_list", "cursor": "nonsense"}, "invalid_request", "cursor", "next_cursor"),
+        (JOBS, {"method": "job_list", "since": "yesterday"}, "invalid_request", "since", "2h"),
+        (JOBS, {"method": "artifact", "sha256": "0" * 64}, "not_found", "sha256", "again"),
+        (RUNS, {"method": "validate_dag"}, "invalid_request", "dag_id", "exactly one"),
+        (RUNS, {"method": "run_dag", "dag_id": "dag-unknown00"}, "not_found", "dag_id", "define_dag"),
+        (RUNS, {"method": "run_status", "run_id": "job-12345678"}, "invalid_request", "run_id", JOBS),
+        (RUNS, {"method": "run_dag", "spec": SPEC, "params": {"b": {"x": 1}}}, "invalid_request", "params.b", "a"),
+        (RUNS, {"method": "run_dag", "spec": SPEC, "sweep": {"space": {"a.nme": [1]}}},
+         "invalid_request", "sweep.space.a.nme", "a.name"),
+        (RUNS, {"method": "catalog", "tool": "quantum", "node_method": "hydrogn_orbital"},
+         "invalid_request", "node_method", "hydrogen_orbital"),
+        ("no_such_tool", {}, "not_found", "name", JOBS),
+    ],
+)  # fmt: skip
+async def test_a_wrong_call_says_where_what_came_and_how_to_mend_it(router, tool, arguments, code, field, remedy):
+    error = error_of(await router.call(tool, arguments))
+    assert (error["code"], error["field"]) == (code, field)
+    assert remedy in json.dumps([error["remedy"], error["message"]])
+    assert await router.bench.engine.list_jobs(owner="local") == []
+
+
+async def test_every_defect_of_a_spec_is_listed_at_once(router):
+    spec = {"nodes": [{"id": "a", "tool": "nope"}, {"id": "b", "tool": "constants_get", "params": {"nam": 1}}]}
+    error = error_of(await router.call(RUNS, {"method": "define_dag", "spec": spec}))
+    assert {one["node"] for one in error["details"]} == {"a", "b"}
+    reply = await router.call(RUNS, {"method": "validate_dag", "spec": spec})
+    assert not reply.is_error
+    assert reply.structured["ok"] is False
+    assert all(one.keys() == {"code", "node", "field", "message", "remedy"} for one in reply.structured["errors"])
+
+
+async def test_a_submission_answers_with_state_and_a_next_call_that_works(router):
+    reply = await router.call(JOBS, SUBMIT)
+    body = reply.structured
+    assert body.keys() >= STATE | {"job_id", "backend", "log_stream_path", "meta"}
+    replies.JobReply(**body)
+    following = await router.call(JOBS, {**body["next"], "wait_s": 0})
+    assert following.structured["job_id"] == body["job_id"]
+    replies.StatusReply(**following.structured)
+
+
+async def test_the_same_idempotency_key_gives_the_same_job(router):
+    first = await router.call(JOBS, {**SUBMIT, "idempotency_key": "k"})
+    second = await router.call(JOBS, {**SUBMIT, "idempotency_key": "k"})
+    assert first.structured["job_id"] == second.structured["job_id"]
+
+
+async def test_another_principals_job_answers_as_if_unknown(router):
+    job_id = (await router.call(JOBS, SUBMIT, principal="ann")).structured["job_id"]
+    theirs = error_of(await router.call(JOBS, {"method": "job_status", "job_id": job_id}, principal="bob"))
+    unknown = error_of(await router.call(JOBS, {"method": "job_status", "job_id": "job-unknown00"}, principal="bob"))
+    assert theirs["code"] == unknown["code"] == "not_found"
+    assert theirs["message"].replace(job_id, "") == unknown["message"].replace("job-unknown00", "")
+
+
+async def test_a_result_asked_too_early_is_a_conflict_with_poll_after_s(router):
+    job_id = (await router.call(JOBS, SUBMIT)).structured["job_id"]
+    error = error_of(await router.call(JOBS, {"method": "job_result", "job_id": job_id}))
+    assert error["code"] == "conflict"
+    assert error["details"][0]["poll_after_s"] > 0
+
+
+async def test_lists_page_with_opaque_cursors_and_reach_every_row_once(router):
+    made = {(await router.call(JOBS, SUBMIT)).structured["job_id"] for _ in range(7)}
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        body = (await router.call(JOBS, {"method": "job_list", "limit": 3, **cursor})).structured
+        seen += [row["job_id"] for row in body["rows"]]
+        if "next_cursor" not in body:
+            break
+        cursor = {"cursor": body["next_cursor"]}
+    assert sorted(seen) == sorted(made)
+
+
+def test_a_cursor_of_one_method_is_refused_by_another():
+    with pytest.raises(Exception, match="not a cursor of run_list"):
+        read_cursor("run_list", make_cursor("job_list", 3))
+
+
+async def test_legacy_names_work_without_method(router):
+    reply = await router.call("job_submit", {"backend": "local", "job_spec": NODE})
+    assert reply.structured["job_id"].startswith("job-")
+    reply = await router.call("define_dag", {"spec": SPEC})
+    assert reply.structured["validated"] is True
+    error_of(await router.call("job_cancel", {}))
+
+
+async def test_every_call_is_recorded_in_its_session_without_secrets(router):
+    spec = {"command": ["true"], "env": {"PASSPHRASE": "hunter2", "PLAIN": "also hidden"}}
+    arguments = {"method": "job_submit", "backend": "local", "job_spec": spec, "session_id": "mine"}
+    reply = await router.call(JOBS, arguments, session_id="connection")
+    await router.call(JOBS, {"method": "job_status", "job_id": "job-unknown00"}, session_id="connection")
+    mine = await router.bench.engine.store.find("call", subject="mine")
+    other = await router.bench.engine.store.find("call", subject="connection")
+    assert [one[2]["handle"] for one in mine] == [reply.structured["job_id"]]
+    assert [one[2]["error"] for one in other] == ["not_found"]
+    kept = mine[0][2]
+    assert kept.keys() >= {"method", "arguments", "arguments_sha256", "handle", "principal", "at"}
+    assert "hunter2" not in json.dumps(kept)
+    assert "also hidden" not in json.dumps(kept)
+
+
+def test_redaction_hides_whatever_is_named_like_a_secret():
+    shown = redact({"api_key": "s1", "deep": [{"Authorization": "s2"}], "env": {"A": "s3"}, "plain": 1})
+    assert "s1" not in str(shown)
+    assert "s2" not in str(shown)
+    assert "s3" not in str(shown)
+    assert shown["plain"] == 1
+
+
+async def test_an_unexpected_failure_is_logged_and_answers_without_a_traceback(router, monkeypatch, caplog):
+    async def fail(*_arguments: object, **_named: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(router.bench.engine.store, "find_jobs", fail)
+    error = error_of(await router.call(JOBS, {"method": "job_list"}))
+    assert error["code"] == UnavailableError.code
+    assert "secret detail" not in json.dumps(error)
+    assert "secret detail" in caplog.text
+
+
+async def test_commands_can_be_switched_off(lab, tmp_path: Path):
+    strict = Router(engine=lab.engine, registry=lab.registry, blobs=lab.blobs, roots=[tmp_path], commands_policy="deny")
+    command = {**SUBMIT, "job_spec": {"command": ["true"]}}
+    assert error_of(await strict.call(JOBS, command))["code"] == "rejected"
+    spec = {"nodes": [{"id": "c", "tool": "command", "params": {"command": ["true"]}}]}
+    assert error_of(await strict.call(RUNS, {"method": "run_dag", "spec": spec}))["code"] == "rejected"
+    assert not (await strict.call(JOBS, SUBMIT)).is_error
+
+
+@pytest.mark.parametrize("where", ["workdir", "inputs"])
+async def test_command_nodes_of_a_dag_keep_to_the_allowed_roots(router, where):
+    params = {
+        "command": ["true"],
+        where: "/etc" if where == "workdir" else [{"source": "/etc/hostname", "target": "x"}],
+    }
+    spec = {"nodes": [{"id": "c", "tool": "command", "params": params}]}
+    error = error_of(await router.call(RUNS, {"method": "run_dag", "spec": spec}))
+    assert error["code"] == "forbidden"
+    harmless = {"nodes": [{"id": "c", "tool": "command", "params": {"command": ["true"]}}]}
+    swept = {"method": "run_dag", "spec": harmless, "sweep": {"space": {"c.workdir": ["/etc"]}}}
+    assert error_of(await router.call(RUNS, swept))["field"] == "sweep.space.c.workdir"
+
+
+async def test_concise_replies_stay_small(router):
+    for _ in range(60):
+        await router.call(JOBS, {**SUBMIT, "name": "n" * 200})
+    reply = await router.call(JOBS, {"method": "job_list", "limit": 200})
+    assert len(reply.text) <= 7200
+    assert len(json.dumps(reply.structured)) < 12_000
+    assert "next_cursor" in reply.structured
+    catalog = await router.call(RUNS, {"method": "catalog", "limit": 200})
+    assert len(catalog.text) <= 7200
+
+
+async def test_an_image_is_scaled_down_until_it_fits(lab, router):
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 255, (600, 800, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(noise).save(out, "PNG")
+    ref = lab.blobs.put(out.getvalue(), name="noise.png", media_type="image/png")
+    reply = await router.call(JOBS, {"method": "artifact", "sha256": ref.sha256, "max_kb": 64})
+    assert reply.structured["as"] == "image"
+    assert len(reply.pictures[0].data) <= 64 * 1024
+
+
+async def test_a_csv_is_shown_as_a_cut_table(lab, router):
+    text = "x,y\n" + "".join(f"{i},{i * i}\n" for i in range(1000))
+    ref = lab.blobs.put(text.encode(), name="t.csv", media_type="text/csv")
+    body = (await router.call(JOBS, {"method": "artifact", "sha256": f"sha256:{ref.sha256}"})).structured
+    assert (body["columns"], body["total_rows"], body["cut"]) == (["x", "y"], 1000, True)
