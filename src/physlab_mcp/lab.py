@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache, cached_property
 from pathlib import Path
@@ -86,14 +86,16 @@ class Lab:
     @cached_property
     def router(self) -> Router:
         """The door to all methods of the two tools."""
+        from physlab_mcp.dags.check import Limits
         from physlab_mcp.tools.router import Router
 
         return Router(
             engine=self.engine,
-            registry=registry(),
+            registry=registry,
             blobs=self.blobs,
             roots=self.roots,
             commands_policy=self.config.backends.local.commands,
+            limits=Limits(nodes=self.config.limits.max_nodes, edges=self.config.limits.max_edges),
         )
 
     @classmethod
@@ -106,7 +108,7 @@ class Lab:
         data_dir: Path | None = None,
         roots: Sequence[Path] = (),
         start_engine: bool = True,
-    ) -> AsyncIterator[Lab]:
+    ) -> AsyncGenerator[Lab, None]:
         """Open the data directory; an engine is started when there is work for it, unless `start_engine` is off.
 
         A store of an older schema is upgraded after its engine has handed over and a copy was made.

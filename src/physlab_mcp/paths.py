@@ -60,6 +60,11 @@ class DataDir:
         return self.root / "logs"
 
     @property
+    def reports(self) -> Path:
+        """Published reports: <run id>.pdf."""
+        return self.root / "reports"
+
+    @property
     def engine_lock(self) -> Path:
         """Held by the engine of this host while it lives."""
         return self.root / "engine.lock"

@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import anyio.abc
 import msgspec
+import psutil
 
 from physlab_mcp import __version__
 from physlab_mcp.artifacts.blobs import Blobs
@@ -268,12 +269,11 @@ class Daemon:
 
 def _alive(name: str) -> bool:
     try:
-        os.kill(int(name.split(":")[1]), 0)
-    except ProcessLookupError:
+        return psutil.Process(int(name.split(":")[1])).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except (ValueError, IndexError, OSError):
+    except (ValueError, IndexError, psutil.Error):
         return True
-    return True
 
 
 def log_to(path: Path, level: str = "INFO") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Engine:
         self.feed.on_news(seq, durable)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Engine]:
+    async def running(self) -> AsyncGenerator[Engine, None]:
         """Keep the link and the feed alive for the length of the block."""
         raised: BaseException | None = None
         async with anyio.create_task_group() as tasks:

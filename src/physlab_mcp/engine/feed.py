@@ -15,6 +15,7 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.stores.base import Store
 
 logger = logging.getLogger(__name__)
+_BUFFER = 10_000  # events a listener may fall behind
 _POLL_S = 0.5  # only while somebody waits and no engine tells us
 
 
@@ -63,7 +64,18 @@ class Feed:
                             self._listeners.pop(stream, None)
                             stream.close()
                             break
+            await self._give_time()
+
+    async def _give_time(self) -> None:
+        """Let listeners that are reading catch up: they take one event a turn of the event loop, we hand out hundreds."""
+        before = -1
+        while True:
             await anyio.lowlevel.checkpoint()
+            used = [stream.statistics().current_buffer_used for stream in self._listeners]
+            behind = sum(n for n in used if n > _BUFFER // 2)
+            if behind in (0, before):  # nobody is, or who is does not read
+                return
+            before = behind
 
     @asynccontextmanager
     async def subscribe(self, subject: str | None) -> AsyncGenerator[MemoryObjectReceiveStream[Event]]:
@@ -74,7 +86,7 @@ class Feed:
         newest, _ = await self._store.seqs()
         if not self._listeners:  # asked after the wait: another one may have begun meanwhile
             self._seq = newest
-        send, receive = anyio.create_memory_object_stream[Event](10_000)
+        send, receive = anyio.create_memory_object_stream[Event](_BUFFER)
         self._listeners[send] = subject
         self._news.set()
         try:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
-import anyio.abc
 
 from physlab_mcp import __version__
 from physlab_mcp.engine.wire import GONE, Lines, connect
@@ -19,6 +18,7 @@ from physlab_mcp.paths import DataDir
 
 logger = logging.getLogger(__name__)
 _HOLD_S = 10.0
+_DETACHED = 0x00000208 if sys.platform == "win32" else 0  # a process group of its own, no console
 
 
 
@@ -150,14 +150,12 @@ class Link:
             return  # it is still on its way up
         self._spawned_at = time.monotonic()
         self._data.create()
-        options: dict[str, Any] = {"start_new_session": True}
-        if sys.platform == "win32":
-            options = {"creationflags": 0x00000200 | 0x00000008}  # new process group, detached
         try:
             with self._data.engine_log.open("ab") as log:
                 self._child = subprocess.Popen(
-                    self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._data.root, **options
-                )
+                    self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._data.root,
+                    start_new_session=True, creationflags=_DETACHED,
+                )  # fmt: skip
         except OSError as error:
             raise UnavailableError(
                 f"The engine could not be started: {error}.",

@@ -8,6 +8,8 @@ Cold: `python -m physlab_mcp.nodes.worker JOB_FOLDER` runs jobs/<..>/spec.json a
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import json
 import os
@@ -200,7 +202,7 @@ class Warm:
         self._buffer = b""
         self._queue = deque()
         self._open = True
-        self._spool = -1
+        self._place, self._spool = "", -1
         self._calls = None
         self._encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
@@ -235,7 +237,7 @@ class Warm:
             self._queue.append(message)
         elif op == "hello":
             self._calls = Calls(message)
-            self._spool = os.open(message["spool"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._place = message["spool"]
         elif op == "drop":
             wanted = {tuple(pair) for pair in message["jobs"]}
             gone = [c for c in self._queue if (c["id"], c["fence"]) in wanted]
@@ -243,7 +245,8 @@ class Warm:
             for call in gone:
                 self._say({"t": "dropped", "id": call["id"], "fence": call["fence"]})
         elif op == "trim":
-            os.ftruncate(self._spool, 0)
+            if self._spool >= 0:
+                os.ftruncate(self._spool, 0)
         elif op == "stop":
             self._open = False
 
@@ -256,7 +259,9 @@ class Warm:
         self._say(head)
 
         def report(event):
-            self._say({"t": "event", **name, "at": time.time(), **event})
+            import msgspec  # writes NaN as null, where json would write what is no JSON
+
+            self._send(msgspec.json.encode({"t": "event", **name, "at": time.time(), **event}, enc_hook=str) + b"\n")
 
         answer = self._calls.run(call, report)
         kill_point("worker.after_run")
@@ -275,10 +280,17 @@ class Warm:
         self._spooled(self._encode(message).encode())
 
     def _spooled(self, payload):
+        record = frame(payload)
         try:
-            os.write(self._spool, frame(payload))
+            if self._spool < 0:
+                self._spool = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            written = os.write(self._spool, record)
+            if written < len(record):  # half a record would hide all later ones
+                os.ftruncate(self._spool, os.fstat(self._spool).st_size - written)
+                raise OSError(errno.ENOSPC, "no room for a whole record")
         except OSError as error:  # a full disk: the engine still gets it over the socket
-            os.write(2, f"spool: {error}\n".encode())
+            with contextlib.suppress(OSError):
+                os.write(2, f"spool: {error}\n".encode())
 
     def _say(self, message):
         self._send(self._encode(message).encode() + b"\n")

@@ -466,8 +466,12 @@ class SQLiteStore:
 
     async def events(self, *, after: int = 0, subject: str | None = None, limit: int = 100) -> list[Event]:
         """See Store."""
-        only = history.Filter() if subject is None else self._of_subject(subject)
-        return history.read(self._all, after=after, only=only, limit=limit)
+        self._all("BEGIN")  # one look: rows that are packed meanwhile would otherwise be seen in neither place
+        try:
+            only = history.Filter() if subject is None else self._of_subject(subject)
+            return history.read(self._all, after=after, only=only, limit=limit)
+        finally:
+            self._all("COMMIT")
 
     def _of_subject(self, subject: str) -> history.Filter:
         if subject.startswith("job-"):

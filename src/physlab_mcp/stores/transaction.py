@@ -349,6 +349,7 @@ class Transaction:
 
     def reorder(self, job: Job, position: int) -> None:
         """See TurnView."""
+        position = max(1, position)
         others = self._db.execute(
             "SELECT pk, position FROM jobs WHERE state = 'pending' AND needs_left = 0 AND backend = ? AND priority = ? AND pk != ?"
             " AND queue IS ? ORDER BY position, rank DESC, pk LIMIT ?",
