@@ -90,7 +90,9 @@ class DataDir:
             return self.root / "engine.addr"
         base = os.environ.get("XDG_RUNTIME_DIR")
         uid = os.getuid()
-        folder = Path(base) / "physlab" if base and Path(base).is_dir() else Path(tempfile.gettempdir()) / f"physlab-{uid}"
+        folder = (
+            Path(base) / "physlab" if base and Path(base).is_dir() else Path(tempfile.gettempdir()) / f"physlab-{uid}"
+        )
         folder.mkdir(mode=0o700, exist_ok=True, parents=True)
         owner = folder.stat()
         if owner.st_uid != uid or owner.st_mode & 0o077:

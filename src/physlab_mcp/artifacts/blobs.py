@@ -79,7 +79,7 @@ class Blobs:
                     os.fsync(stream.fileno())
                 if hasher.hexdigest() != digest:
                     raise UnavailableError("A file changed while it was stored.", remedy="Try again once it is still.")
-                os.replace(temporary, target)
+                Path(temporary).replace(target)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
@@ -124,7 +124,7 @@ class Blobs:
         path = self.path(sha256)
         self._verified.pop(sha256.removeprefix("sha256:"), None)
         try:
-            os.replace(path, path.with_name(path.name + ".corrupt"))
+            path.replace(path.with_name(path.name + ".corrupt"))
         except OSError:
             return
 

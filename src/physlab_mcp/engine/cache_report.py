@@ -21,7 +21,7 @@ class CacheReport:
         self._registry = registry
 
     async def explain(
-        self, run_id: str, mine: Sequence[NodeView], *, node_id: str | None, other: Sequence[NodeView] | None
+        self, mine: Sequence[NodeView], *, node_id: str | None, other: Sequence[NodeView] | None
     ) -> list[dict[str, Any]]:
         """One row a node: {node, cached, key, differs, text}."""
         theirs = {view.node_id: view for view in other or ()}
@@ -60,7 +60,9 @@ class CacheReport:
         except (PhyslabError, KeyError):
             taken = {}
         inputs = {
-            name: value["$artifact"]["sha256"] if isinstance(value, dict) and "$artifact" in value else value_hash(value)
+            name: value["$artifact"]["sha256"]
+            if isinstance(value, dict) and "$artifact" in value
+            else value_hash(value)
             for name, value in taken.items()
         }
         named = fields(node_type, view.params, view.device, inputs)

@@ -285,4 +285,3 @@ def log_to(path: Path, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -107,7 +106,7 @@ class Engine:
         plan_id = await self.store.add_plan(plan, msgspec.json.encode(dag))
         kill_point("client.after_submit")
         await self.link.wake()
-        await keep_git(self.store, self._blobs, plan_id, os.getcwd())
+        await keep_git(self.store, self._blobs, plan_id, str(Path.cwd()))
         return plan_id
 
     async def save_dag(self, dag: Dag, *, owner: str = "local") -> None:
@@ -124,7 +123,10 @@ class Engine:
         body = await self.store.get("dag", dag_id)
         if body is None:
             raise NotFoundError(
-                f"There is no DAG {dag_id!r}.", field="dag_id", got=dag_id, remedy="Call define_dag with the spec first."
+                f"There is no DAG {dag_id!r}.",
+                field="dag_id",
+                got=dag_id,
+                remedy="Call define_dag with the spec first.",
             )
         return msgspec.convert(body, Dag)
 
@@ -311,7 +313,14 @@ class Engine:
         """Jobs, newest first; `after` continues below the pk of the last row (`status.job.pk`)."""
         wanted = tuple(JobState(state) for state in states) if states is not None else None
         query = JobQuery(
-            owner=owner, states=wanted, backend=backend, kind=kind, session_id=session_id, since=since, after=after, limit=limit
+            owner=owner,
+            states=wanted,
+            backend=backend,
+            kind=kind,
+            session_id=session_id,
+            since=since,
+            after=after,
+            limit=limit,
         )
         return [job_status(job) for job in await self.store.find_jobs(query)]
 
@@ -328,7 +337,9 @@ class Engine:
         """(cursor, status) of runs and sweeps, newest first; `after` continues below a cursor."""
         found: list[tuple[int, Status]] = []
         while len(found) < limit:
-            page = await self.store.find_plans(owner=owner, session_id=session_id, since=since, after=after, limit=limit)
+            page = await self.store.find_plans(
+                owner=owner, session_id=session_id, since=since, after=after, limit=limit
+            )
             for one in page:
                 status = plan_status(one)
                 if states is None or status.state in states:
@@ -356,7 +367,9 @@ class Engine:
                 remedy="run_status names the job of every node.",
             )  # fmt: skip
         if stream not in ("stdout", "stderr"):
-            raise RequestError(f"There is no stream {stream!r}.", field="stream", got=stream, remedy="stdout or stderr.")
+            raise RequestError(
+                f"There is no stream {stream!r}.", field="stream", got=stream, remedy="stdout or stderr."
+            )
         reader = self._readers[view.job.backend]
         if tail is not None:
             offset = -tail
@@ -372,7 +385,7 @@ class Engine:
         report = CacheReport(self.store, self._registry())
         mine = await self.nodes(run_id, owner=owner)
         theirs = await self.nodes(other_run_id, owner=owner) if other_run_id else None
-        return await report.explain(run_id, mine, node_id=node_id, other=theirs)
+        return await report.explain(mine, node_id=node_id, other=theirs)
 
     async def environment(self, run_id: str, environment: str | None = None) -> dict[str, Any]:
         """Where a run was computed: what was captured once for its environment, and the state of its repository."""

@@ -11,7 +11,6 @@ from physlab_mcp.errors import RequestError
 from physlab_mcp.schemas.artifact import ArtifactRef, Figure
 from physlab_mcp.schemas.result import NodeResult
 
-
 _KINDS = ("png", "svg", "csv", "mp4", "thumbnail")
 _MISSING: Any = object()  # None is a value like any other
 
@@ -38,7 +37,9 @@ def pick(result: NodeResult, key: str, *, node: str) -> Any:
             found = result.arrays.get(key, _MISSING)
     if found is _MISSING:
         offered = [f"values.{n}" for n in result.values] + [f"arrays.{n}" for n in result.arrays]
-        offered += [f"figures.{figure.name}.{kind}" for figure in result.figures for kind in _KINDS if getattr(figure, kind)]
+        offered += [
+            f"figures.{figure.name}.{kind}" for figure in result.figures for kind in _KINDS if getattr(figure, kind)
+        ]
         raise RequestError(
             f"Node {node!r} has no output {key!r}.", field="key", got=key, remedy="It has: " + ", ".join(offered) + "."
         )

@@ -21,7 +21,6 @@ _HOLD_S = 10.0
 _DETACHED = 0x00000208 if sys.platform == "win32" else 0  # a process group of its own, no console
 
 
-
 def version_of(text: str) -> tuple[int, ...]:
     """A version as numbers to compare."""
     return tuple(int(part) for part in text.split(".") if part.isdigit())

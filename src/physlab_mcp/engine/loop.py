@@ -331,7 +331,9 @@ class Loop:
                 continue
             points = max(1, (WINDOW - live) // max(1, len(dag.nodes)))
             try:
-                expanded = self._expander().next(plan, dag, plan.next_index - 1, min(points, plan.total - plan.next_index))
+                expanded = self._expander().next(
+                    plan, dag, plan.next_index - 1, min(points, plan.total - plan.next_index)
+                )
                 view.expand(plan, expanded)
             except PhyslabError as error:
                 logger.exception("%s cannot be expanded", plan.id)

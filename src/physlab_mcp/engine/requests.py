@@ -166,5 +166,3 @@ class Requests:
                     await backend.resume(theirs)
         if len(self._asked) > 10_000:
             self._asked = {key: at for key, at in self._asked.items() if key[1] in self._live}
-
-

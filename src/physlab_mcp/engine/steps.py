@@ -169,7 +169,15 @@ def _again(draft: Draft, now: float, wait_s: float, text: str) -> None:
 
 
 def dispatched(
-    job: Job, *, claimer: str, lease_until: float, native_id: str, submission: str, index: int, key: str | None, now: float
+    job: Job,
+    *,
+    claimer: str,
+    lease_until: float,
+    native_id: str,
+    submission: str,
+    index: int,
+    key: str | None,
+    now: float,
 ) -> Change:
     """pending -> submitting -> queued: the intent, written before the backend is called."""
     new = msgspec.structs.replace(

@@ -25,8 +25,19 @@ from pathlib import Path
 INLINE_BYTES = 65_536  # larger values become artifacts
 _FRAME = struct.Struct(">II")
 
+TYPE_CHECKING = False  # typing itself would cost every start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-def frame(payload):
+    from physlab_mcp.artifacts.blobs import Blobs
+    from physlab_mcp.nodes.io import NodeIO
+    from physlab_mcp.nodes.registry import NodeType
+
+    Json = dict[str, Any]
+
+
+def frame(payload: bytes) -> bytes:
     """One spool record: length, CRC-32, payload. Read by backends/local/spool.py."""
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
 
@@ -34,18 +45,18 @@ def frame(payload):
 class LazyLog(io.TextIOBase):
     """stdout or stderr of one node call: makes the job folder and its log at the first write, C output included."""
 
-    def __init__(self, fd, name, folder):
+    def __init__(self, fd: int, name: str, folder: Callable[[], Path]) -> None:
         self._fd, self._name, self._folder = fd, name, folder
-        self._kept = self._log = None
+        self._kept = self._log = -1
 
-    def writable(self):
+    def writable(self) -> bool:
         return True
 
-    def fileno(self):
+    def fileno(self) -> int:
         return self._fd
 
-    def write(self, text):
-        if self._log is None:
+    def write(self, text: str) -> int:
+        if self._log < 0:
             place = self._folder()
             place.mkdir(parents=True, exist_ok=True)
             self._log = os.open(place / self._name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -56,23 +67,24 @@ class LazyLog(io.TextIOBase):
             data = data[os.write(self._log, data) :]
         return len(text)
 
-    def done(self):
-        if self._log is not None:
+    def done(self) -> None:
+        """Give the descriptor back."""
+        if self._log >= 0:
             os.dup2(self._kept, self._fd)
             os.close(self._kept)
             os.close(self._log)
-            self._log = None
+            self._log = -1
 
 
 class Calls:
     """Runs node calls and shapes their answers; knows nothing of sockets or spools."""
 
-    def __init__(self, hello):
+    def __init__(self, hello: Json) -> None:
         self.hello = hello
-        self._types = {}
-        self._blobs = None
+        self._types: dict[str, NodeType] = {}
+        self._blobs: Blobs | None = None
 
-    def _type(self, name, module):
+    def _type(self, name: str, module: str) -> NodeType:
         found = self._types.get(name)
         if found is None:
             if "site" not in sys.modules:  # started with -S: only now are packages needed
@@ -89,11 +101,11 @@ class Calls:
             found = self._types[name]
         return found
 
-    def folder(self, call):
+    def folder(self, call: Json) -> Path:
         """The folder of this attempt; made by whoever writes there first."""
         return Path(call["folder"]) / "attempts" / str(call["attempt"])
 
-    def run(self, call, report):
+    def run(self, call: Json, report: Callable[[Json], None]) -> Json:
         """The answer of one call as a dict ready for JSON: {ok, result | failure}."""
         out = LazyLog(1, "stdout.log", lambda: self.folder(call))
         err = LazyLog(2, "stderr.log", lambda: self.folder(call))
@@ -101,14 +113,14 @@ class Calls:
         sys.stdout, sys.stderr = out, err
         try:
             return self._run(call, report)
-        except BaseException as error:  # noqa: BLE001 - the boundary of foreign code
+        except BaseException as error:
             return {"ok": False, "failure": failure_of(error)}
         finally:
             sys.stdout, sys.stderr = kept
             out.done()
             err.done()
 
-    def _run(self, call, report):
+    def _run(self, call: Json, report: Callable[[Json], None]) -> Json:
         node_type = self._type(call["type"], call["module"])
         import msgspec
 
@@ -130,7 +142,7 @@ class Calls:
         before, begun = os.times(), time.perf_counter()
         result = node_type.function(params, node_io)
         took, after = time.perf_counter() - begun, os.times()
-        meta = {
+        meta: Json = {
             "device": node_io.device,
             "dtype": node_type.dtype,
             "duration_ms": round(took * 1e3, 3),
@@ -150,20 +162,20 @@ class Calls:
         result = msgspec.structs.replace(result, values=values, meta=meta)
         return {"ok": True, "result": msgspec.Raw(msgspec.json.encode(result))}
 
-    def _shrink(self, values, node_io):
+    def _shrink(self, values: Json, node_io: NodeIO) -> Json:
         import msgspec
 
-        small = {}
+        small: Json = {}
         for name, value in values.items():
+            small[name] = value
             encoded = msgspec.json.encode(value)
             if len(encoded) > 1024:
                 ref = node_io.save_bytes(f"{name}.json", encoded, "application/json")
-                value = {"$artifact": msgspec.to_builtins(ref)}
-            small[name] = value
+                small[name] = {"$artifact": msgspec.to_builtins(ref)}
         return small
 
 
-def failure_of(error):
+def failure_of(error: Any) -> Json:
     """A Failure as a dict."""
     import traceback
 
@@ -183,7 +195,7 @@ def failure_of(error):
     return {"code": code, "message": message[:2000], "remedy": remedy, "retryable": retryable, "traceback": text}
 
 
-def peak_memory():
+def peak_memory() -> int:
     """Highest resident set of this process so far in bytes, where the system tells; else 0."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -197,23 +209,23 @@ def peak_memory():
 class Warm:
     """The loop of a warm worker."""
 
-    def __init__(self, sock):
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = b""
-        self._queue = deque()
+        self._queue: deque[Json] = deque()
         self._open = True
         self._place, self._spool = "", -1
-        self._calls = None
+        self._calls = Calls({})
         self._encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
-    def loop(self):
+    def loop(self) -> None:
         """Until the engine goes away or says stop: then what is running is finished and spooled, the rest dropped."""
         while self._open:
             self._listen(block=not self._queue)
             if self._queue and self._open:
                 self._one(self._queue.popleft())
 
-    def _listen(self, *, block):
+    def _listen(self, *, block: bool) -> None:
         while True:
             if not block and not select.select([self._sock], [], [], 0)[0]:
                 return
@@ -231,7 +243,7 @@ class Warm:
             if lines:
                 block = False
 
-    def _take(self, message):
+    def _take(self, message: Json) -> None:
         op = message["op"]
         if op == "run":
             self._queue.append(message)
@@ -250,7 +262,7 @@ class Warm:
         elif op == "stop":
             self._open = False
 
-    def _one(self, call):
+    def _one(self, call: Json) -> None:
         kill_point("worker.before_run")
         name = {"id": call["id"], "fence": call["fence"]}
         started = time.time()
@@ -258,7 +270,7 @@ class Warm:
         self._keep(head)
         self._say(head)
 
-        def report(event):
+        def report(event: Json) -> None:
             import msgspec  # writes NaN as null, where json would write what is no JSON
 
             self._send(msgspec.json.encode({"t": "event", **name, "at": time.time(), **event}, enc_hook=str) + b"\n")
@@ -276,10 +288,10 @@ class Warm:
         self._send(payload + b"\n")
         kill_point("worker.after_send")
 
-    def _keep(self, message):
+    def _keep(self, message: Json) -> None:
         self._spooled(self._encode(message).encode())
 
-    def _spooled(self, payload):
+    def _spooled(self, payload: bytes) -> None:
         record = frame(payload)
         try:
             if self._spool < 0:
@@ -292,10 +304,10 @@ class Warm:
             with contextlib.suppress(OSError):
                 os.write(2, f"spool: {error}\n".encode())
 
-    def _say(self, message):
+    def _say(self, message: Json) -> None:
         self._send(self._encode(message).encode() + b"\n")
 
-    def _send(self, data):
+    def _send(self, data: bytes) -> None:
         if not self._open:
             return
         try:
@@ -304,7 +316,7 @@ class Warm:
             self._open = False  # the engine is gone: finish what runs, it is in the spool
 
 
-def kill_point(name):
+def kill_point(name: str) -> None:
     """See physlab_mcp.faults, which is imported only when a test asks for it."""
     if "PHYSLAB_KILL_AT" in os.environ:
         here = str(Path(__file__).resolve().parents[2])
@@ -315,7 +327,7 @@ def kill_point(name):
         reach(name)
 
 
-def run_folder(folder):
+def run_folder(folder: str | Path) -> int:
     """Run the node call of one job folder; writes result.json once. Exit status 0 if it succeeded."""
     folder = Path(folder)
     call = json.loads((folder / "spec.json").read_text())
@@ -324,9 +336,11 @@ def run_folder(folder):
     place.mkdir(parents=True, exist_ok=True)
     events = os.open(place / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     started = time.time()
-    answer = Calls({"blobs": str(place / "artifacts"), **call.get("hello", {})}).run(
-        call, lambda event: os.write(events, json.dumps({"at": time.time(), **event}).encode() + b"\n")
-    )
+
+    def report(event: Json) -> None:
+        os.write(events, json.dumps({"at": time.time(), **event}).encode() + b"\n")
+
+    answer = Calls({"blobs": str(place / "artifacts"), **call.get("hello", {})}).run(call, report)
     os.close(events)
     body = {"attempt": call["attempt"], "fence": call["fence"], "started_at": started, "ended_at": time.time()}
     body["outcome"] = "succeeded" if answer["ok"] else "failed"
@@ -343,7 +357,7 @@ def run_folder(folder):
     return 0 if answer["ok"] else 1
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     """Entry of both forms."""
     if arguments[:1] == ["--fd"]:
         Warm(socket.socket(fileno=int(arguments[1]))).loop()

@@ -75,9 +75,7 @@ class DagSpec(_Model):
 
 
 class Node(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A node in canonical form: defaults filled in, inputs resolved to node ids, ranks known.
-
-    """
+    """A node in canonical form: defaults filled in, inputs resolved to node ids, ranks known."""
 
     id: str
     type: str

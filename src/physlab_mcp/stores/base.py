@@ -247,7 +247,9 @@ class Store(Protocol):
         """The runs of a plan in the order of their points."""
         ...
 
-    async def put(self, kind: str, record_id: str, body: Any, *, subject: str | None = None, durable: bool = True) -> bool:
+    async def put(
+        self, kind: str, record_id: str, body: Any, *, subject: str | None = None, durable: bool = True
+    ) -> bool:
         """Add an immutable record (a JSON value); False if that id was there already."""
         ...
 

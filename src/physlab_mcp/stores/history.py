@@ -64,9 +64,7 @@ def read(
 
 def _packed(select: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]], after: int) -> Iterator[Row]:
     while True:
-        found = select(
-            "SELECT last_seq, body FROM segments WHERE last_seq > ? ORDER BY last_seq LIMIT 1", (after,)
-        )
+        found = select("SELECT last_seq, body FROM segments WHERE last_seq > ? ORDER BY last_seq LIMIT 1", (after,))
         if not found:
             return
         for row in _unpack(zlib.decompress(found[0][1])):

@@ -23,8 +23,8 @@ JOB_COLUMNS = (
     " queue, native_id, submission, idx, priority, position, rank, not_before, created_at, observed_at,"
     " idempotency_key, parallelism, grp, cache_key, started_at, ended_at, first_seq, last_seq"
 )
-INSERT_JOB = f"INSERT INTO jobs ({JOB_COLUMNS}) VALUES ({','.join('?' * 43)})"  # noqa: S608 - constant column names
-SELECT_JOB = f"SELECT {JOB_COLUMNS} FROM jobs"  # noqa: S608
+INSERT_JOB = f"INSERT INTO jobs ({JOB_COLUMNS}) VALUES ({','.join('?' * 43)})"
+SELECT_JOB = f"SELECT {JOB_COLUMNS} FROM jobs"
 UPDATE_JOB = (
     "UPDATE jobs SET state=?, reason=?, reason_text=?, reason_since=?, version=?, attempt=?, lost=?, fence=?,"
     " claimer=?, lease_until=?, native_id=?, submission=?, idx=?, priority=?, position=?, not_before=?,"
@@ -32,9 +32,7 @@ UPDATE_JOB = (
 )
 STATE_COLUMNS = {state: "paused_jobs" if state is JobState.PAUSED else state.value for state in JobState}
 _COUNTS = ", ".join(STATE_COLUMNS.values())
-RUN_COLUMNS = (
-    f"pk, id, plan, owner, session_id, dag_id, point_index, point, title, jobs, created_at, started_at, ended_at, {_COUNTS}"
-)
+RUN_COLUMNS = f"pk, id, plan, owner, session_id, dag_id, point_index, point, title, jobs, created_at, started_at, ended_at, {_COUNTS}"
 PLAN_COLUMNS = f"pk, body, next_index, paused, stopped, jobs, started_at, ended_at, first_seq, last_seq, {_COUNTS}"
 _STATES = tuple(STATE_COLUMNS)
 

@@ -142,7 +142,9 @@ class SQLiteStore:
                 if job.idempotency_key:
                     key = (job.owner, job.idempotency_key)
                     if key not in first:
-                        row = tx._db.execute("SELECT id FROM jobs WHERE owner = ? AND idempotency_key = ?", key).fetchone()
+                        row = tx._db.execute(
+                            "SELECT id FROM jobs WHERE owner = ? AND idempotency_key = ?", key
+                        ).fetchone()
                         first[key] = row[0] if row else job.id
                     ids[job.id] = first[key]
                 if ids[job.id] == job.id:
@@ -201,10 +203,10 @@ class SQLiteStore:
         ):
             if handle is not None and query == alone:
                 columns = ", ".join(rows.STATE_COLUMNS.values())
-                row = self._one(f"SELECT {columns} FROM {table} WHERE id = ?", (handle,))  # noqa: S608
+                row = self._one(f"SELECT {columns} FROM {table} WHERE id = ?", (handle,))
                 return {JobState(state): n for state, n in rows.counts_of(row or ()).items()} if row else {}
         where, values = self._where(query)
-        found = self._all(f"SELECT state, count(*) FROM jobs{where} GROUP BY state", values)  # noqa: S608
+        found = self._all(f"SELECT state, count(*) FROM jobs{where} GROUP BY state", values)
         return {JobState(state): n for state, n in found}
 
     async def update_jobs(self, changes: Sequence[Change], *, durable: bool = False) -> Mapping[str, str]:
@@ -219,7 +221,7 @@ class SQLiteStore:
     async def results(self, ids: Sequence[str]) -> dict[str, bytes]:
         """See Store."""
         found = self._all(
-            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(ids)})",  # noqa: S608
+            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(ids)})",
             tuple(ids),
         )
         return {row[0]: row[1] for row in found}
@@ -232,7 +234,17 @@ class SQLiteStore:
             "SELECT count(*) FROM jobs WHERE state = 'pending' AND needs_left = 0 AND backend = ? AND queue IS ?"
             " AND (priority > ? OR (priority = ? AND (position < ? OR (position = ? AND (rank > ? OR"
             " (rank = ? AND pk < ?))))))",
-            (job.backend, job.queue, job.priority, job.priority, job.position, job.position, job.rank, job.rank, job.pk),
+            (
+                job.backend,
+                job.queue,
+                job.priority,
+                job.priority,
+                job.position,
+                job.position,
+                job.rank,
+                job.rank,
+                job.pk,
+            ),
         )
         return (row[0] if row else 0) + 1
 
@@ -256,7 +268,9 @@ class SQLiteStore:
                 (now + lease_s, lead.name, lead.claimer, lead.fence),
             )
             if held.rowcount != 1:
-                raise ConflictError(f"{lead.claimer} no longer leads {lead.name!r}.", remedy="Another engine took over.")
+                raise ConflictError(
+                    f"{lead.claimer} no longer leads {lead.name!r}.", remedy="Another engine took over."
+                )
             before = connection.total_changes
             tx = Transaction(connection, now=now)
             tx.apply(changes)
@@ -284,7 +298,9 @@ class SQLiteStore:
         """See Store."""
 
         def take(connection: sqlite3.Connection) -> int | None:
-            row = connection.execute("SELECT claimer, fence, lease_until FROM leaders WHERE name = ?", (name,)).fetchone()
+            row = connection.execute(
+                "SELECT claimer, fence, lease_until FROM leaders WHERE name = ?", (name,)
+            ).fetchone()
             if row is not None and row[0] != claimer and row[2] > now:
                 return None
             fence = 1 if row is None else row[1] + (row[0] != claimer)
@@ -319,7 +335,7 @@ class SQLiteStore:
         """See Store."""
         await self._writer.run(
             lambda db: db.execute(
-                f"UPDATE jobs SET lease_until = ? WHERE claimer = ? AND state IN ({_ABROAD})",  # noqa: S608
+                f"UPDATE jobs SET lease_until = ? WHERE claimer = ? AND state IN ({_ABROAD})",
                 (until, claimer),
             ),
             durable=False,
@@ -331,7 +347,7 @@ class SQLiteStore:
         def take(connection: sqlite3.Connection) -> list[Job]:
             # A raised version keeps a leader that was only asleep from writing over the new one.
             connection.execute(
-                f"UPDATE jobs SET claimer = ?, lease_until = ?, version = version + 1 WHERE state IN ({_ABROAD})",  # noqa: S608
+                f"UPDATE jobs SET claimer = ?, lease_until = ?, version = version + 1 WHERE state IN ({_ABROAD})",
                 (claimer, until),
             )
             found = connection.execute(f"{rows.SELECT_JOB} WHERE state IN ({_ABROAD}) ORDER BY pk")
@@ -345,10 +361,13 @@ class SQLiteStore:
         """See Store."""
 
         def add(tx: Transaction) -> str:
-            db = tx._db  # noqa: SLF001
-            known = plan.idempotency_key and db.execute(
-                "SELECT id FROM plans WHERE owner = ? AND idempotency_key = ?", (plan.owner, plan.idempotency_key)
-            ).fetchone()
+            db = tx._db
+            known = (
+                plan.idempotency_key
+                and db.execute(
+                    "SELECT id FROM plans WHERE owner = ? AND idempotency_key = ?", (plan.owner, plan.idempotency_key)
+                ).fetchone()
+            )
             if known:
                 return known[0]
             db.execute(
@@ -368,7 +387,7 @@ class SQLiteStore:
 
     async def get_plan(self, plan_id: str) -> PlanState | None:
         """See Store."""
-        row = self._one(f"SELECT {rows.PLAN_COLUMNS} FROM plans WHERE id = ?", (plan_id,))  # noqa: S608
+        row = self._one(f"SELECT {rows.PLAN_COLUMNS} FROM plans WHERE id = ?", (plan_id,))
         return plan_state(row) if row else None
 
     async def find_plans(
@@ -388,7 +407,7 @@ class SQLiteStore:
                 parts.append(clause)
                 values.append(value)
         found = self._all(
-            f"SELECT {rows.PLAN_COLUMNS} FROM plans WHERE {' AND '.join(parts)} ORDER BY pk DESC LIMIT ?",  # noqa: S608
+            f"SELECT {rows.PLAN_COLUMNS} FROM plans WHERE {' AND '.join(parts)} ORDER BY pk DESC LIMIT ?",
             (*values, limit),
         )
         return [plan_state(row) for row in found]
@@ -400,13 +419,13 @@ class SQLiteStore:
 
     async def get_run(self, run_id: str) -> Run | None:
         """See Store."""
-        row = self._one(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ?", (run_id,))  # noqa: S608
+        row = self._one(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ?", (run_id,))
         return self._run(row) if row else None
 
     async def find_runs(self, plan_id: str, *, after_index: int = -1, limit: int = 100) -> list[Run]:
         """See Store."""
         found = self._all(
-            f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE plan = (SELECT pk FROM plans WHERE id = ?)"  # noqa: S608
+            f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE plan = (SELECT pk FROM plans WHERE id = ?)"
             " AND point_index > ? ORDER BY point_index LIMIT ?",
             (plan_id, after_index, limit),
         )
@@ -414,7 +433,9 @@ class SQLiteStore:
 
     # -- records, requests, events ---------------------------------------------------------------------------
 
-    async def put(self, kind: str, record_id: str, body: Any, *, subject: str | None = None, durable: bool = True) -> bool:
+    async def put(
+        self, kind: str, record_id: str, body: Any, *, subject: str | None = None, durable: bool = True
+    ) -> bool:
         """See Store."""
         return await self._write(lambda tx: tx.put(kind, record_id, body, subject=subject), durable=durable)
 
@@ -435,7 +456,7 @@ class SQLiteStore:
         else:
             restrict += " AND seq > ?"
         found = self._all(
-            f"SELECT seq, id, body FROM records WHERE kind = ?{restrict} ORDER BY seq {order} LIMIT ?",  # noqa: S608
+            f"SELECT seq, id, body FROM records WHERE kind = ?{restrict} ORDER BY seq {order} LIMIT ?",
             (kind, *values, after, limit),
         )
         return [(row[0], row[1], rows.decode_json(row[2])) for row in found]
@@ -510,7 +531,7 @@ class SQLiteStore:
         digest = sha256.removeprefix("sha256:")
 
         def forget(tx: Transaction) -> int:
-            return tx._db.execute(  # noqa: SLF001
+            return tx._db.execute(
                 "DELETE FROM cache WHERE job IN (SELECT job FROM results WHERE instr(body, ?) > 0)", (digest.encode(),)
             ).rowcount
 

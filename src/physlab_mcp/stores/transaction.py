@@ -98,7 +98,7 @@ class Transaction:
             self._count(old.run_pk, old.plan_pk, old.state, new.state)
         if change.waits_for:
             edge = self._db.execute(
-                f"INSERT OR IGNORE INTO needs SELECT pk, ?, 1 FROM jobs WHERE pk = ? AND state NOT IN ({marks(_ENDS)})",  # noqa: S608
+                f"INSERT OR IGNORE INTO needs SELECT pk, ?, 1 FROM jobs WHERE pk = ? AND state NOT IN ({marks(_ENDS)})",
                 (old.pk, change.waits_for, *_ENDS),
             )
             self._db.execute("UPDATE jobs SET needs_left = needs_left + ? WHERE pk = ?", (edge.rowcount, old.pk))
@@ -114,8 +114,8 @@ class Transaction:
         for i, state in enumerate(change.path):
             data: dict[str, Any] = {"from": before.value, "to": state.value}
             if i == len(change.path) - 1:
-                for event in change.events:  # what happened before the last step stands before it
-                    items.append((event.kind, event.at, event.attempt or new.attempt, event.data))
+                # What happened before the last step stands before it.
+                items.extend((e.kind, e.at, e.attempt or new.attempt, e.data) for e in change.events)
                 if new.reason.code is not ReasonCode.NONE:
                     data["reason"] = new.reason.code.value
                     if new.reason.text:
@@ -142,7 +142,7 @@ class Transaction:
         """Lower the needs of those who waited for this end."""
         ready = "state = 'pending' AND needs_left = 1"
         self._db.execute(
-            f"UPDATE jobs SET needs_left = needs_left - 1, reason = CASE WHEN {ready} THEN 'slot' ELSE reason END,"  # noqa: S608
+            f"UPDATE jobs SET needs_left = needs_left - 1, reason = CASE WHEN {ready} THEN 'slot' ELSE reason END,"
             f" reason_text = CASE WHEN {ready} THEN '' ELSE reason_text END"
             " WHERE pk IN (SELECT child FROM needs WHERE parent = ? AND (soft = 1 OR ?))",
             (job.pk, job.state is JobState.SUCCEEDED),
@@ -188,7 +188,7 @@ class Transaction:
         foreign = {need for job in jobs for need in job.needs if need not in pks}
         ended: dict[str, tuple[int, str]] = {}
         if foreign:
-            found = self._db.execute(f"SELECT id, pk, state FROM jobs WHERE id IN ({marks(foreign)})", tuple(foreign))  # noqa: S608
+            found = self._db.execute(f"SELECT id, pk, state FROM jobs WHERE id IN ({marks(foreign)})", tuple(foreign))
             ended = {row[0]: (row[1], row[2]) for row in found}
         job_rows: list[tuple[Any, ...]] = []
         event_rows: list[tuple[Any, ...]] = []
@@ -232,7 +232,7 @@ class Transaction:
             jobs.extend(msgspec.structs.replace(job, run_pk=run_pk, plan_pk=pk) for job in run_jobs)
         self._db.executemany(
             "INSERT INTO runs (pk, id, plan, owner, session_id, dag_id, point_index, point, title, jobs, created_at)"
-            f" VALUES ({marks(range(11))})",  # noqa: S608
+            f" VALUES ({marks(range(11))})",
             run_rows,
         )
         self.insert_jobs(jobs)
@@ -258,7 +258,7 @@ class Transaction:
     def results(self, job_ids: Collection[str]) -> dict[str, bytes]:
         """See TurnView."""
         found = self._db.execute(
-            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(job_ids)})",  # noqa: S608
+            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(job_ids)})",
             tuple(job_ids),
         )
         return dict(found.fetchall())
@@ -267,7 +267,7 @@ class Transaction:
         """See TurnView."""
         found = self._db.execute(
             "SELECT c.key, j.id, j.ended_at, r.body FROM cache c JOIN jobs j ON j.pk = c.job"
-            f" JOIN results r ON r.job = c.job WHERE c.key IN ({marks(keys)})",  # noqa: S608
+            f" JOIN results r ON r.job = c.job WHERE c.key IN ({marks(keys)})",
             tuple(keys),
         )
         return {row[0]: Hit(row[1], row[2], row[3]) for row in found}
@@ -279,7 +279,7 @@ class Transaction:
     def same_work(self, keys: Collection[str]) -> dict[str, int]:
         """See TurnView."""
         found = self._db.execute(
-            f"SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work WHERE cache_key IN ({marks(keys)})"  # noqa: S608
+            f"SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work WHERE cache_key IN ({marks(keys)})"
             " AND state IN ('submitting','queued','running','paused','collecting')",
             tuple(keys),
         )
@@ -341,7 +341,7 @@ class Transaction:
     def open_plans(self, limit: int) -> list[PlanState]:
         """See TurnView."""
         found = self._db.execute(
-            f"SELECT {rows.PLAN_COLUMNS} FROM plans INDEXED BY plans_open"  # noqa: S608
+            f"SELECT {rows.PLAN_COLUMNS} FROM plans INDEXED BY plans_open"
             " WHERE next_index < total AND paused = 0 AND stopped = 0 ORDER BY pk LIMIT ?",
             (limit,),
         )
@@ -396,7 +396,7 @@ class Transaction:
         if not sets:
             sets.append("jobs = jobs")
         columns = ", ".join(rows.STATE_COLUMNS.values())
-        sql = f"UPDATE {table} SET {', '.join(sets)} WHERE pk = ? RETURNING {returning}, {columns}"  # noqa: S608
+        sql = f"UPDATE {table} SET {', '.join(sets)} WHERE pk = ? RETURNING {returning}, {columns}"
         return self._db.execute(sql, (*values, pk)).fetchone()
 
 

@@ -62,7 +62,9 @@ class LocalBackend:
     async def describe(self) -> BackendInfo:
         """See Backend."""
         detail = {"workers": len(self._pool.pids()), "busy": self._pool.busy(), "pids": self._pool.pids()}
-        return BackendInfo(name=self.name, slots=self._size, can_pause="freeze", limits={"cpu": self._size}, detail=detail)
+        return BackendInfo(
+            name=self.name, slots=self._size, can_pause="freeze", limits={"cpu": self._size}, detail=detail
+        )
 
     def check(self, spec: JobSpec, info: BackendInfo) -> None:
         """See Backend."""
@@ -129,11 +131,11 @@ class LocalBackend:
                 self._cold.freeze(job, thaw=True)
         return self._pool.resume([job for job in jobs if job.kind == "node"])
 
-    async def read(self, job: Job, stream: Literal["stdout", "stderr"], *, offset: int, limit: int) -> tuple[bytes, int]:
+    async def read(
+        self, job: Job, stream: Literal["stdout", "stderr"], *, offset: int, limit: int
+    ) -> tuple[bytes, int]:
         """See Backend. A negative offset counts from the end."""
-        return self._commands.read_log(
-            self._data.job_folder(job.id), job.attempt, stream, offset=offset, limit=limit
-        )
+        return self._commands.read_log(self._data.job_folder(job.id), job.attempt, stream, offset=offset, limit=limit)
 
     async def tend(self, now: float) -> None:
         """See Backend."""

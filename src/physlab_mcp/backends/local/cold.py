@@ -192,9 +192,7 @@ class Cold:
             self._end(running, "done", result=msgspec.json.encode(answer), started_at=seen.started_at)
 
     def _read_events(self, running: _Running, folder: Path) -> None:
-        data, _ = self._commands.read_log(
-            folder, running.job.attempt, "events", offset=running.offset, limit=1 << 16
-        )
+        data, _ = self._commands.read_log(folder, running.job.attempt, "events", offset=running.offset, limit=1 << 16)
         whole = data[: data.rfind(b"\n") + 1]
         running.offset += len(whole)
         for line in whole.splitlines():

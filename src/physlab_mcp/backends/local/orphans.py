@@ -95,9 +95,7 @@ class Orphan:
 class Orphans:
     """Watches the spools of orphans and says what became of their jobs."""
 
-    def __init__(
-        self, data: DataDir, put: Callable[[Observation], None], *, is_kept: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, data: DataDir, put: Callable[[Observation], None], *, is_kept: Callable[[str], bool]) -> None:
         self._data = data
         self._is_kept = is_kept  # whether something of a worker's spool is not in the store yet
         self._put = put

@@ -98,7 +98,8 @@ class WorkerProcess:
         except OSError as error:
             ours.close()
             raise UnavailableError(
-                f"A worker could not be started: {error}.", remedy="Free memory or processes, then it goes on by itself."
+                f"A worker could not be started: {error}.",
+                remedy="Free memory or processes, then it goes on by itself.",
             ) from error
         finally:
             theirs.close()

@@ -1,0 +1,132 @@
+"""`physlab run`: an experiment from a JSON file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from physlab_mcp.cli.opened import OWNER, with_lab
+from physlab_mcp.cli.report import all_nodes, leave_outputs, read_bib
+from physlab_mcp.cli.watch import follow, what_happened
+from physlab_mcp.errors import RequestError
+
+if TYPE_CHECKING:
+    from physlab_mcp.cli.output import Output
+    from physlab_mcp.lab import Lab
+    from physlab_mcp.schemas.status import NodeView, Status
+
+
+def run(args: Namespace, out: Output) -> int:
+    """Submit the file's graph; follow it to the end unless --detach."""
+    spec = read_spec(args.file)
+    beside = Path(args.file).with_suffix(".bib")
+    bib = args.bib or (beside if args.file != "-" and beside.is_file() else None)
+    references = read_bib(bib)
+
+    async def work(lab: Lab) -> int:
+        run_id = await submit(lab, spec, use_cache=not args.no_cache, parallelism=args.parallelism, out=out)
+        out.say(f"{run_id} is submitted; it goes on whatever happens to this command.")
+        if args.detach:
+            out.answer({"run_id": run_id})
+            out.next(f"physlab jobs wait {run_id}", f"physlab jobs show {run_id}", f"physlab report {run_id}")
+            return 0
+        status = await follow(lab, run_id, out, each_node=args.watch)
+        if status.state != "succeeded":
+            return await tell_failure(lab, status, out)
+        left = await leave_outputs(lab, status, args, out, about={"bib": references})
+        out.answer({"state": status.state, **left, "nodes": [_row(one) for one in await all_nodes(lab, run_id)]})
+        out.next(f"physlab jobs show {run_id}", f"physlab report {run_id} --title … --author …")
+        return 0
+
+    return with_lab(args, work)
+
+
+async def submit(lab: Lab, spec: Mapping[str, Any], *, use_cache: bool, parallelism: int = 0, out: Output) -> str:
+    """Check the graph, store its run durably, wake the engine; the run's id.
+
+    Raises:
+        RequestError: the graph has defects; all of them are in `details`.
+
+    """
+    from physlab_mcp.dags.check import Limits
+    from physlab_mcp.dags.run import plan_for
+    from physlab_mcp.dags.validate import validate
+
+    limits = Limits(nodes=lab.config.limits.max_nodes, edges=lab.config.limits.max_edges)
+    checked = validate(spec, lab.registry, limits=limits)
+    for warning in checked.warnings:
+        if warning.code == "visual_default":  # what an agent must be told, and a person sees in the figures
+            continue
+        out.note(f"Warning: {warning.node + ': ' if warning.node else ''}{warning.message}")
+    if checked.dag is None:
+        first = checked.errors[0]
+        raise RequestError(
+            f"The graph has {len(checked.errors)} defect{'s' if len(checked.errors) > 1 else ''}.",
+            field=first.field,
+            remedy=first.remedy,
+            details=[msgspec.to_builtins(one) for one in checked.errors],
+        )
+    plan = plan_for(checked.dag, registry=lab.registry, owner=OWNER, use_cache=use_cache, parallelism=parallelism)
+    return await lab.engine.submit_plan(plan, checked.dag)
+
+
+async def tell_failure(lab: Lab, status: Status, out: Output) -> int:
+    """Which nodes did not succeed and why; the exit code."""
+    nodes = await all_nodes(lab, status.id) if status.kind == "run" else []
+    bad = [one for one in nodes if one.state != "succeeded"]
+    out.answer({"run_id": status.id, "state": status.state, "nodes": [_row(one) for one in nodes]})
+    out.note(f"{status.id} {status.state}: {status.reason.text or status.reason.code}")
+    for one in [one for one in bad if one.state == "failed"] or bad[:10]:
+        out.note(f"- {one.node_id} ({one.type}): {one.state}. {what_happened(one)}")
+        if one.failure is not None and one.failure.remedy:
+            out.note(f"  {one.failure.remedy}")
+    failed = next((one for one in bad if one.state == "failed"), None)
+    if failed is not None:
+        out.next(f"physlab jobs logs {failed.job_id} --stderr", f"physlab jobs show {failed.job_id}")
+    return 1
+
+
+def _row(node: NodeView) -> dict[str, Any]:
+    return {
+        "node_id": node.node_id,
+        "type": node.type,
+        "job_id": node.job_id,
+        "state": node.state,
+        "cached": bool(node.cached),
+        "device": node.device,
+        "duration_ms": node.duration_ms,
+        "values": node.result.values if node.result is not None else None,
+        "failure": msgspec.to_builtins(node.failure) if node.failure is not None else None,
+    }
+
+
+def read_spec(name: str) -> dict[str, Any]:
+    """The JSON object in a file, or on stdin for `-`.
+
+    Raises:
+        RequestError: it cannot be read, or is no JSON object; the message names line and column.
+
+    """
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(
+            f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.", field="FILE.json", got=name,
+            remedy="Name a JSON file with nodes, edges and metadata.",
+        ) from None  # fmt: skip
+    try:
+        body = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RequestError(
+            f"{name}, line {error.lineno}, column {error.colno}: {error.msg}.", field="FILE.json", got=name,
+            remedy="Mend the JSON there.",
+        ) from None  # fmt: skip
+    if not isinstance(body, dict):
+        raise RequestError(f"{name} holds no JSON object.", field="FILE.json", got=name, remedy='Write {"nodes": […]}.')
+    return body
