@@ -158,6 +158,9 @@ class Hub(Section):
 class Auth(Section):
     """Who may call over HTTP. Principals and roles arrive with the hub."""
 
+    mode: Literal["token", "off"] = Field(
+        default="token", description="`off` serves without a token, on loopback only, with Host and Origin checked"
+    )
     token: Secret | None = Field(
         default=None, description="bearer token of `physlab-mcp --http`; default: one is made, in a 0600 file"
     )

@@ -1,8 +1,8 @@
 """`physlab clean`: remove what is old and can be made again. Records are never removed.
 
-Removed: folders of jobs that ended before the cut-off; artifacts that only such jobs made (a node whose artifacts are
-gone is computed again, never served from the cache); bytes that were moved aside as corrupted; leftovers of writers
-that died; copies of old stores.
+Removed: folders of jobs that ended before the cut-off; artifacts that only such jobs refer to (reports stay; a node
+whose artifacts are gone is computed again, never served from the cache); bytes that were moved aside as corrupted;
+leftovers of writers that died; copies of old stores.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from physlab_mcp.schemas.job import Job
 
 _PAGE = 1000
+_KEPT_RECORDS = ("report", "environment", "git")  # what they name is small and cannot be made again
 _LEFTOVER_S = 86_400.0  # a temporary file this old has no writer any more
 
 
@@ -85,8 +86,8 @@ async def _look(lab: Lab, before: float, found: Sweepings) -> int:
                 found.add("job folders", folder)
             if not old:
                 kept |= _named_in(bodies.get(job.id, b"")) | _named_in(msgspec.json.encode(job.spec))
-    for _, _, body in await lab.store.find("report", limit=100_000):
-        kept.add(body["sha256"])
+    for kind in _KEPT_RECORDS:
+        kept |= await _named_in_records(lab, kind)
     now = time.time()
     for path in lab.data.blobs.glob("*/*"):
         kind = _kind(path, path.parent.name + path.name, kept, now=now, before=before)
@@ -119,6 +120,18 @@ async def _pages(lab: Lab) -> AsyncIterator[list[Job]]:
         if len(jobs) < _PAGE:
             return
         after = jobs[-1].pk
+
+
+async def _named_in_records(lab: Lab, kind: str) -> set[str]:
+    found: set[str] = set()
+    after = 0
+    while True:
+        page = await lab.store.find(kind, after=after, limit=_PAGE)
+        for _, _, body in page:
+            found |= _named_in(msgspec.json.encode(body))
+        if len(page) < _PAGE:
+            return found
+        after = page[-1][0]
 
 
 def _named_in(body: bytes) -> set[str]:

@@ -149,6 +149,13 @@ def _care(commands: _Commands) -> None:
 
     install = commands.add("install", "install:install", "connect an agent: print or write its configuration")
     install.add_argument("client", choices=CLIENTS)
+    install.add_argument(
+        "--http",
+        nargs="?",
+        const="http://127.0.0.1:8765/mcp",
+        metavar="URL",
+        help="a running `physlab-mcp --http`, with its token (default http://127.0.0.1:8765/mcp)",
+    )
     install.add_argument("--write", action="store_true", help="write it; other entries stay, a backup is kept")
     install.add_argument(
         "--file", metavar="FILE", help="the client's configuration file, where it is not the usual one"

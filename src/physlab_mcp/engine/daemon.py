@@ -177,10 +177,10 @@ class Daemon:
         while True:
             await anyio.sleep(min(1.0, limit / 4))
             loop = self._loop
-            if self._clients or loop is None or loop.live or time.time() - loop.idle_since < limit:
+            if self._clients or loop is None or loop.live:
                 quiet_since = time.monotonic()
                 continue
-            if time.monotonic() - quiet_since < limit:
+            if time.monotonic() - quiet_since < limit or time.time() - loop.idle_since < limit:
                 continue
             if not await self._store.find_jobs(JobQuery(states=tuple(LIVE), limit=1)):
                 self._leave("idle")

@@ -117,6 +117,7 @@ class Placement:
                 continue
             taken: dict[str, Any] = {}
             try:
+                self._registry().get(call.type)  # another installation may have submitted it
                 params = call.params
                 if call.sources:
                     results = {node: bodies[job_id] for node, job_id in call.sources.items()}

@@ -7,6 +7,7 @@ packages (numpy, scipy, matplotlib) are imported inside the functions, which run
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -97,6 +98,7 @@ class NodeType:
         return self.pure and not self.network and (not self.random or "seed" in self.params.model_fields)
 
 
+logger = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__physlab_node_type__"
 
@@ -121,20 +123,30 @@ def types_in(module_name: str) -> list[NodeType]:
 class Registry:
     """All node types this installation offers."""
 
-    def __init__(self, types: Mapping[str, NodeType]) -> None:
+    def __init__(self, types: Mapping[str, NodeType], *, broken: Mapping[str, str] | None = None) -> None:
         self._types = dict(types)
+        self.broken = dict(broken or {})  # modules that could not be imported, and why
         self._aliases = {alias: one.name for one in types.values() for alias in one.aliases}
 
     @classmethod
     def load(cls) -> Registry:
-        """Read every entry point `physlab.nodes`, and modules in `$PHYSLAB_NODES` (comma separated)."""
+        """Read every entry point `physlab.nodes`, and modules in `$PHYSLAB_NODES` (comma separated).
+
+        A module that cannot be imported is left out and named in `broken`; the others are not harmed by it.
+        """
         types: dict[str, NodeType] = {}
+        broken: dict[str, str] = {}
         modules = [point.value for point in sorted(entry_points(group="physlab.nodes"), key=lambda p: p.name)]
         modules += [name for name in os.environ.get("PHYSLAB_NODES", "").split(",") if name]
         for module in modules:
-            for one in types_in(module):
-                types[one.name] = one
-        return cls(types)
+            try:
+                found = types_in(module)
+            except Exception as error:
+                logger.exception("the node types of %s cannot be imported", module)
+                broken[module] = f"{type(error).__name__}: {error}"
+                continue
+            types |= {one.name: one for one in found}
+        return cls(types, broken=broken)
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -164,7 +176,10 @@ class Registry:
         found = self.find(name)
         if found is None:
             near = ", ".join(self.nearest(name)) or ", ".join(self.names())
-            raise RequestError(f"There is no node type {name!r}.", field="tool", got=name, remedy=f"Nearest: {near}.")
+            also = "".join(f" {module} could not be imported ({why})." for module, why in self.broken.items())
+            raise RequestError(
+                f"There is no node type {name!r}.{also}", field="tool", got=name, remedy=f"Nearest: {near}."
+            )
         return found
 
 

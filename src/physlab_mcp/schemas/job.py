@@ -86,7 +86,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     kind: str  # node | command | function | protocol
     owner: str = "local"
     session_id: str | None = None
-    run_id: str | None = None  # the first Run; membership of further Runs is a table of its own
+    run_id: str | None = None  # its one Run; equal work of another Run is shared through the cache
     sweep_id: str | None = None
     point_index: int | None = None
     node_id: str | None = None

@@ -52,6 +52,10 @@ async def _serve(options: argparse.Namespace) -> None:
         if not options.http:
             await server.run_stdio_async()
             return
+        if lab.config.auth.mode == "off":
+            sys.stderr.write(f"physlab-mcp serves http://{options.host}:{options.port}/mcp without a token\n")
+            await serve_http(server, host=options.host, port=options.port, token=None)
+            return
         secret = lab.config.auth.token
         token = secret.read() if secret is not None else http_token(lab.data.http_token)
         sys.stderr.write(f"physlab-mcp serves http://{options.host}:{options.port}/mcp; the token is in ")

@@ -1,0 +1,50 @@
+# On a fresh machine with Python 3.11 or newer and make: `make demo` shows it, `make test` checks it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench soak clean uv env tools
+
+# uv from the PATH, else one of our own under .tools.
+UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
+RUN := $(UV) run --frozen --all-extras
+
+help: ## this list
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: env ## run the packaged hydrogen experiment
+	@$(RUN) physlab demo
+	@echo; echo "(Here, say .venv/bin/physlab for physlab.)"
+
+test: env tools check ## everything: format, lint, types, import direction, tests
+	$(RUN) pytest
+
+check: env ## the static part of `test`
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) pyright
+	$(RUN) lint-imports
+
+bench: env ## the performance table (installs the peers that stand beside us in it)
+	$(RUN) python -m benchmarks
+
+soak: env ## the long form of the tests marked `soak`
+	SOAK=full $(RUN) pytest -m soak -s
+
+clean: ## remove what can be made again
+	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build physlab-out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env: uv
+	@started=$$SECONDS; $(UV) sync --frozen --all-extras --quiet; echo "environment ready ($$((SECONDS - started)) s)"
+
+uv:
+	@if ! [ -x "$$(command -v $(UV))" ]; then \
+	  started=$$SECONDS; \
+	  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed."; exit 1; }; \
+	  { python3 -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv; } \
+	    || python3 -m pip install --quiet --disable-pip-version-check --upgrade --target .tools/uv uv; \
+	  echo "uv installed into .tools ($$((SECONDS - started)) s)"; \
+	fi
+
+tools:
+	@bash scripts/install-test-tools.sh

@@ -1,0 +1,92 @@
+"""`physlab engine …`, `doctor`, `clean` and `config …`."""
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+from small_graphs import CONSTANT
+
+
+def test_an_engine_is_started_by_need_told_of_and_stopped(physlab):
+    assert physlab("--json", "engine", "status").json["running"] is False
+    assert "No engine runs" in physlab("engine", "stop").out
+    physlab("run", physlab.write("c.json", CONSTANT))
+    status = physlab("--json", "engine", "status").json
+    assert status["running"]
+    assert str(status["pid"]) in physlab("engine", "status").out
+    assert physlab("--json", "engine", "stop").json["stopped"]
+    assert physlab("--json", "engine", "status").json["running"] is False
+    assert "leads" in physlab("engine", "logs").out
+
+
+def test_the_log_of_an_engine_that_never_ran_is_a_told_error(physlab):
+    assert "no engine ran here" in physlab("engine", "logs", code=1).err
+
+
+def test_doctor_finds_a_fresh_place_well_and_makes_nothing(physlab):
+    before = sorted(physlab.data.iterdir())
+    found = physlab("--json", "doctor").json
+    assert found["ok"]
+    assert {"config", "store", "engine", "node types", "devices"} <= {one["what"] for one in found["findings"]}
+    assert sorted(physlab.data.iterdir()) == before
+
+
+def test_doctor_tells_of_a_used_place(physlab):
+    physlab("run", physlab.write("c.json", CONSTANT))
+    out = physlab("doctor").out
+    assert "intact" in out
+    assert "artifacts" in out
+
+
+def test_doctor_tells_what_is_wrong_and_how_to_mend_it(physlab):
+    physlab.write("server.config.json", {"limit": {}})
+    (physlab.data / "physlab.db").write_text("this is no database, but long enough to be read as one" * 20)
+    answer = physlab("doctor", code=1)
+    assert "'limits'" in answer.out
+    states = {one["what"]: one["state"] for one in physlab("--json", "doctor", code=1).json["findings"]}
+    assert states["config"] == "fail"
+    assert states["store"] == "fail"
+    assert states["node types"] == "ok"
+
+
+def test_clean_removes_what_is_old_and_the_run_can_be_computed_again(physlab):
+    name = physlab.write("run.json", {"nodes": [{"id": "c", "tool": "command", "params": {"command": ["echo", "hi"]}},
+        {"id": "o", "tool": "quantum", "method": "spectral_line", "params": {"upper_n": 3, "lower_n": 2}}]})  # fmt: skip
+    physlab("run", name)
+    physlab("engine", "stop")
+    assert "Nothing is older" in physlab("clean").out
+    for path in physlab.data.rglob("*"):
+        os.utime(path, (1, 1))
+    told = physlab("--json", "clean", "--older-than", "0s", "--dry-run").json
+    assert told["removed"]["artifacts"]["count"] > 0
+    figures = [p for p in (physlab.data / "blobs").glob("*/*") if p.is_file()]
+    assert figures
+    assert physlab("--json", "clean", "--older-than", "0s").json["removed"] == told["removed"]
+    left = [p for p in (physlab.data / "blobs").glob("*/*") if p.is_file()]
+    assert len(left) < len(figures)
+    again = physlab("--json", "run", name).json
+    assert again["state"] == "succeeded"
+    assert all(Path(path).stat().st_size for path in again["figures"])
+
+
+@pytest.mark.parametrize("age", ["soon", "-1d", "3"])
+def test_an_age_needs_a_unit(physlab, age):
+    assert "is not an age" in physlab("clean", f"--older-than={age}", code=1).err
+
+
+def test_the_configuration_is_shown_checked_and_described(physlab):
+    assert physlab("--json", "config", "show").json["source"] == "built-in"
+    name = physlab.write("other.json", {"engine": {"lease_s": 20}})
+    shown = physlab("--json", "--config", name, "config", "show").json
+    assert shown["config"]["engine"]["lease_s"] == 20
+    assert "is valid" in physlab("--config", name, "config", "check").out
+    jsonschema.validate(shown["config"], json.loads(physlab("config", "schema").out))
+
+
+def test_a_wrong_configuration_stops_every_command(physlab):
+    physlab.write("server.config.json", {"storage": {"retension": "1d"}})
+    for words in (["config", "check"], ["jobs", "list"], ["install", "cursor"]):
+        answer = physlab(*words, code=1)
+        assert "'retention'" in answer.err
