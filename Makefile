@@ -16,7 +16,7 @@ demo: env ## run the packaged hydrogen experiment
 	@echo; echo "(Here, say .venv/bin/physlab for physlab.)"
 
 test: env tools check ## everything: format, lint, types, import direction, tests
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 check: env ## the static part of `test`
 	$(RUN) ruff format --check .

@@ -4,8 +4,12 @@ import sys
 
 
 def _engine() -> int:
+    import logging
+    import os
+    import time
     from pathlib import Path
 
+    from physlab_mcp.errors import PhyslabError
     from physlab_mcp.lab import run_engine
 
     options: dict[str, list[Path]] = {"--data-dir": [], "--config": [], "--root": []}
@@ -13,7 +17,17 @@ def _engine() -> int:
     for name in words:
         options[name].append(Path(next(words)))
     last = {name: places[-1] if places else None for name, places in options.items()}
-    reason = run_engine(last["--data-dir"], config_file=last["--config"], roots=options["--root"])
+    try:
+        reason = run_engine(last["--data-dir"], config_file=last["--config"], roots=options["--root"])
+    except PhyslabError as error:
+        sys.stderr.write(f"engine: {error}\n")
+        return 1
+    except Exception:
+        # A defect of ours must not leave a week-long run alone: begin again, as after any other death.
+        logging.getLogger(__name__).exception("the engine failed; it starts again")
+        time.sleep(min(60.0, 2.0 ** int(os.environ.get("PHYSLAB_ENGINE_STARTS", "0"))))
+        os.environ["PHYSLAB_ENGINE_STARTS"] = str(int(os.environ.get("PHYSLAB_ENGINE_STARTS", "0")) + 1)
+        os.execv(sys.executable, [sys.executable, "-m", "physlab_mcp", *sys.argv[1:]])  # noqa: S606
     sys.stderr.write(f"engine: {reason}\n")
     return 0
 

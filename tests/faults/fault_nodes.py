@@ -21,9 +21,11 @@ class Params(NodeParams):
     tag: str
     gate: str | None = None
     value: float = 1.0
-    terms: list[float] = []
+    terms: tuple[float, ...] = ()
+    gate_again: str | None = None  # what the second run waits for
     fail_first: int = 0
     spin: bool = False
+    work_s: float = 0.0
 
 
 def begin(params: Params) -> int:
@@ -37,11 +39,13 @@ def begin(params: Params) -> int:
         os.close(fd)
 
 
-def wait_for(params: Params) -> None:
+def wait_for(params: Params, runs: int = 1) -> None:
+    gate = params.gate_again if runs > 1 and params.gate_again else params.gate
     end = time.monotonic() + _DEADLINE_S
-    while params.gate is not None and not Path(params.gate).exists():
+    time.sleep(params.work_s)
+    while gate is not None and not Path(gate).exists():
         if time.monotonic() > end:
-            raise TimeoutError(params.gate)
+            raise TimeoutError(gate)
         if not params.spin:
             time.sleep(0.005)
 
@@ -49,7 +53,7 @@ def wait_for(params: Params) -> None:
 @node_type("fault.count", params=Params, summary="Count, wait, add", version=1)
 def count(params: Params, io):
     runs = begin(params)
-    wait_for(params)
+    wait_for(params, runs)
     if runs <= params.fail_first:
         raise RuntimeError(f"run {runs} was told to fail")
     return NodeResult(values={"value": params.value + sum(params.terms), "pid": os.getpid()})

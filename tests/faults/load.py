@@ -44,15 +44,15 @@ def node(
     )
 
 
-def group(place: Path, name: str) -> list[Job]:
+def group(place: Path, name: str, **params: Any) -> list[Job]:
     """Ten jobs: a chain of three, one that fans out to three and in again, two single ones."""
-    chain = [node(place, f"{name}-chain0")]
+    chain = [node(place, f"{name}-chain0", **params)]
     for i in (1, 2):
-        chain.append(node(place, f"{name}-chain{i}", needs={"before": chain[-1].id}))
-    root = node(place, f"{name}-root")
-    leaves = [node(place, f"{name}-leaf{i}", needs={"root": root.id}) for i in range(3)]
-    end = node(place, f"{name}-end", needs={f"leaf{i}": leaf.id for i, leaf in enumerate(leaves)})
-    return [*chain, root, *leaves, end, node(place, f"{name}-one"), node(place, f"{name}-two")]
+        chain.append(node(place, f"{name}-chain{i}", **params, needs={"before": chain[-1].id}))
+    root = node(place, f"{name}-root", **params)
+    leaves = [node(place, f"{name}-leaf{i}", **params, needs={"root": root.id}) for i in range(3)]
+    end = node(place, f"{name}-end", **params, needs={f"leaf{i}": leaf.id for i, leaf in enumerate(leaves)})
+    return [*chain, root, *leaves, end, node(place, f"{name}-one", **params), node(place, f"{name}-two", **params)]
 
 
 class FlatExpander:
@@ -83,7 +83,12 @@ class FlatExpander:
                     )
                 )
             run = Run(
-                id=run_id, dag_id=dag.id, owner=plan.owner, point_index=index, total=len(jobs), created_at=plan.created_at
+                id=run_id,
+                dag_id=dag.id,
+                owner=plan.owner,
+                point_index=index,
+                total=len(jobs),
+                created_at=plan.created_at,
             )
             points.append((run, jobs))
         return points

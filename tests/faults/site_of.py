@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
-from waiting import until
 
 from physlab_mcp.engine.link import ask
 from physlab_mcp.engine.wire import connect
@@ -27,6 +26,7 @@ from physlab_mcp.schemas.job_state import LIVE, TERMINAL, TRANSITIONS, JobState
 from physlab_mcp.schemas.run import Request
 from physlab_mcp.stores.base import JobQuery
 from physlab_mcp.stores.sqlite import SQLiteStore
+from waiting import until
 
 HERE = Path(__file__).parent
 _T = TypeVar("_T")
@@ -69,10 +69,18 @@ class Site:
         command += [str(self.data.root), str(self.place), str(self.acks), str(groups), name]
         return self._start(command, self.clients, env)
 
-    def _start(self, command: list[str], among: list[subprocess.Popen[bytes]], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command: list[str], among: list[subprocess.Popen[bytes]], env: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
         with (self.data.logs / "test.log").open("ab") as log:
             started = subprocess.Popen(
-                command, env={**self.env, **env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                env={**self.env, **env},
+                cwd=self.data.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         among.append(started)
         return started
@@ -83,9 +91,9 @@ class Site:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 line = process.cmdline()
-                if str(self.data.root) in line and ("engine" in line or str(HERE / "engine_program.py") in line):
-                    if process.status() != psutil.STATUS_ZOMBIE:
-                        found.append(process.pid)
+                ours = str(self.data.root) in line and ("engine" in line or str(HERE / "engine_program.py") in line)
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.pid)
         return found
 
     def worker_pids(self) -> list[int]:
@@ -206,16 +214,17 @@ class Site:
     def jobs(self) -> list[Job]:
         return now(self.store.find_jobs(JobQuery(oldest_first=True, limit=1_000_000)))
 
-    def check(self, ids: Sequence[str] | None = None) -> Counter[str]:
-        """Every job (all of `ids` among them) ended once, over a valid path, with one result; the number per state."""
+    def check(self, acked: Sequence[str] | None = None) -> Counter[str]:
+        """Every job (all of `acked` among them) ended once, over a valid path, with one result; the number per state."""
         jobs = {job.id: job for job in self.jobs()}
-        assert not [one for one in ids or () if one not in jobs], "an acknowledged job is missing"
+        assert not [one for one in acked or () if one not in jobs], "an acknowledged job is missing"
         events = self.events()
         assert [e.seq for e in events] == list(range(1, len(events) + 1)), "a seq is missing or twice there"
         by_job: dict[str, list[Event]] = defaultdict(list)
         for event in events:
             by_job[event.subject].append(event)
-        bodies = now(self.store.results(list(jobs))) if len(jobs) < 20_000 else {}
+        ids = list(jobs)
+        bodies = {one for i in range(0, len(ids), 10_000) for one in now(self.store.results(ids[i : i + 10_000]))}
         for job in jobs.values():
             check_job(job, by_job[job.id], job.id in bodies)
         return Counter(job.state.value for job in jobs.values())
@@ -241,4 +250,3 @@ def check_job(job: Job, events: list[Event], has_body: bool) -> None:
     expected = 1 if state in (JobState.SUCCEEDED, JobState.FAILED) else 0
     assert len(results) == expected, told
     assert has_body == bool(expected), told
-

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from load import node
 from site_of import Site, now
-from waiting import until
 
 from physlab_mcp.lab import Lab
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.result import Failure, NodeResult
+from waiting import until
 
 
 def result(site: Site, job_id: str) -> NodeResult:
@@ -52,7 +52,7 @@ def test_running_nodes_are_adopted_by_the_next_engine(site: Site, ended_meanwhil
 def test_what_waited_in_a_worker_of_a_dead_engine_runs_elsewhere_once(site: Site) -> None:
     """Jobs behind a long one in the same worker were never begun: they are placed again, in the same attempt."""
     site.start_engine()
-    quick = [node(site.place, f"q{i}") for i in range(40)]
+    quick = [node(site.place, f"q{i}") for i in range(150)]
     site.submit(*quick)
     site.finish()  # the engine has learnt that this type is quick and hands out many at once
     gated = [node(site.place, f"g{i}", gate=str(site.gate)) for i in range(2)]
@@ -93,9 +93,7 @@ def test_a_waiting_client_starts_the_engine_that_died(site: Site, monkeypatch: p
     async def wait() -> str:
         async with Lab.open(data_dir=site.data.root) as lab:
             await lab.engine.submit_jobs([job])
-            with anyio.fail_after(20):
-                while not site.runs("n"):
-                    await anyio.sleep(0.01)
+            await anyio.to_thread.run_sync(lambda: until(lambda: site.runs("n")))
             old = site.engine_pids()
             site.kill(old)
             site.open_gate()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from site_of import Site
-from waiting import until
 
 import physlab_mcp
+from waiting import until
 
 POINTS = [
     "client.before_submit",
@@ -39,7 +39,9 @@ def test_every_kill_point_of_the_program_is_tried() -> None:
 
 @pytest.mark.parametrize("everybody", [False, True], ids=["one", "all"])
 @pytest.mark.parametrize("point", POINTS)
-def test_nothing_is_lost_when_killed(make_site: Callable[..., Site], point: str, everybody: bool, tmp_path: Path) -> None:
+def test_nothing_is_lost_when_killed(
+    make_site: Callable[..., Site], point: str, everybody: bool, tmp_path: Path
+) -> None:
     """`one`: the process dies at its first pass. `all`: at its third (a client's second), and everybody else with it."""
     once = tmp_path / "killed"
     nth = 1 if not everybody or "adopt" in point else 2 if point.startswith("client") else 3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from load import node
 from site_of import Site
-from waiting import until
 
 from physlab_mcp.schemas.job_state import JobState
+from waiting import until
 
 
 def test_equal_nodes_compute_once_also_across_a_kill_of_the_engine(site: Site) -> None:

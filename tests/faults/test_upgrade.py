@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 from site_of import HERE, Site
-from waiting import until
 
 from physlab_mcp.errors import ConflictError
 from physlab_mcp.lab import Lab
-from physlab_mcp.schemas.job import JobSpec, NodeCall
 from physlab_mcp.schemas.handles import new_handle
-from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job import Job, JobSpec, NodeCall
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.stores.migrate import backup_path, newest
 from physlab_mcp.stores.sqlite import SQLiteStore
+from waiting import until
 
 OLDER = HERE / "older" / "physlab-0.0.9.zip"
 ADD_JOB = """
@@ -64,7 +63,7 @@ def older(tmp_path: Path, make_site) -> tuple[Site, str]:
     )  # fmt: skip
     assert schema_of(site.data.store) == 1
     site.start_engine(PYTHONPATH=path)
-    until(lambda: (site.place / "live").exists(), 30, what="the older engine runs the job")
+    until((site.place / "live").exists, 30, what="the older engine runs the job")
     return site, job
 
 

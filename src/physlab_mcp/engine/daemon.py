@@ -24,12 +24,12 @@ from physlab_mcp.engine.loop import Expander, Loop
 from physlab_mcp.engine.records import keep_environment
 from physlab_mcp.engine.retry import Rules
 from physlab_mcp.engine.wire import GONE, Lines, listen
-from physlab_mcp.errors import ConflictError, UnavailableError
+from physlab_mcp.errors import UnavailableError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job_state import LIVE
-from physlab_mcp.stores.base import JobQuery, Lead, Store
+from physlab_mcp.stores.base import JobQuery, Lead, LeadershipLostError, Store
 
 logger = logging.getLogger(__name__)
 _TELL_AFTER_S = 0.004
@@ -145,7 +145,7 @@ class Daemon:
             tasks.start_soon(keep_environment, self._store, self._blobs, self._settings.environment)
             try:
                 await self._loop.run()
-            except ConflictError as error:
+            except LeadershipLostError as error:
                 self._leaving = f"deposed: {error}"
             tasks.cancel_scope.cancel()
         for backend in self._backends.values():

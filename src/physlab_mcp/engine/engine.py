@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,15 +11,16 @@ from typing import Any
 
 import anyio
 import msgspec
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend
 from physlab_mcp.engine.cache_report import CacheReport
 from physlab_mcp.engine.feed import Feed
 from physlab_mcp.engine.link import Link
-from physlab_mcp.engine.records import keep_git
+from physlab_mcp.engine.records import Repository
 from physlab_mcp.engine.views import job_status, plan_status, run_status
-from physlab_mcp.errors import ConflictError, NotFoundError, RequestError
+from physlab_mcp.errors import ConflictError, NotFoundError, RequestError, UnavailableError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir
@@ -33,6 +35,7 @@ from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.schemas.status import Chunk, JobOutcome, NodeView, Status
 from physlab_mcp.stores.base import JobQuery, Store
 
+logger = logging.getLogger(__name__)
 VERBS = frozenset({"cancel", "pause", "resume", "reorder", "approve", "reject"})
 _result = msgspec.json.Decoder(NodeResult).decode
 _failure = msgspec.json.Decoder(Failure).decode
@@ -59,6 +62,7 @@ class Engine:
         self._readers = readers
         self._registry = registry
         self._blobs = Blobs(data.blobs)
+        self._repository = Repository(self._blobs)
         self._roots = tuple(str(root) for root in roots)
         self.link = Link(
             data, schema=schema, command=command, on_news=self._on_news, has_work=store.has_work, start=start
@@ -83,6 +87,12 @@ class Engine:
         if raised is not None:
             raise raised
 
+    async def _wake(self) -> None:
+        try:
+            await self.link.wake()
+        except UnavailableError as error:  # what was asked is stored; the link goes on trying
+            logger.warning("%s", error)
+
     # -- submitting ------------------------------------------------------------------------------------------
 
     async def submit_jobs(self, jobs: Sequence[Job]) -> list[str]:
@@ -96,17 +106,17 @@ class Engine:
         kill_point("client.before_submit")
         ids = await self.store.add_jobs(jobs, durable=True)
         kill_point("client.after_submit")
-        await self.link.wake()
+        await self._wake()
         return ids
 
     async def submit_plan(self, plan: Plan, dag: Dag) -> str:
         """Add a run or sweep durably; the same idempotency_key gives the first one's id."""
         plan = msgspec.structs.replace(plan, roots=plan.roots or self._roots)
+        git = await self._repository.state(str(Path.cwd()))
         kill_point("client.before_submit")
-        plan_id = await self.store.add_plan(plan, msgspec.json.encode(dag))
+        plan_id = await self.store.add_plan(plan, msgspec.json.encode(dag), git=git)
         kill_point("client.after_submit")
-        await self.link.wake()
-        await keep_git(self.store, self._blobs, plan_id, str(Path.cwd()))
+        await self._wake()
         return plan_id
 
     async def save_dag(self, dag: Dag, *, owner: str = "local") -> None:
@@ -164,7 +174,7 @@ class Engine:
             id=new_handle("req"), verb=verb, subject=subject, owner=owner, at=time.time(), args=dict(args or {})
         )
         await self.store.request(made)
-        await self.link.wake()
+        await self._wake()
 
     # -- watching --------------------------------------------------------------------------------------------
 
@@ -178,7 +188,8 @@ class Engine:
 
         """
         view = await self._view(handle, owner)
-        if view.ended and view.last_seq > (await self.store.seqs())[1]:
+        newest, synced = await self.store.seqs()
+        if view.ended and (view.last_seq or newest) > synced:
             await self.store.make_durable()
         events = await self.store.events(after=since_seq, subject=handle, limit=limit) if limit else []
         seq, durable = await self.store.seqs()
@@ -229,27 +240,47 @@ class Engine:
     ) -> Status:
         """The state at the first change after `since_seq` (or at the end with `until_end`), at the latest after `timeout_s`."""
         deadline = anyio.current_time() + timeout_s
-        async with self.feed.subscribe(handle) as stream:
-            status = await self.status(handle, owner=owner, since_seq=since_seq)
-            seen = status.last_seq
-            while not status.ended and (until_end or not status.events) and anyio.current_time() < deadline:
-                event = await _next(stream, deadline)
-                if event is None:
-                    break
+        own = until_end and on_event is None  # one node of many changes nothing about the end
+        status = await self.status(handle, owner=owner, since_seq=since_seq)
+        while anyio.current_time() < deadline:
+            async with self.feed.subscribe(handle, own=own) as stream:
+                status = await self.status(handle, owner=owner, since_seq=since_seq)
+                if status.ended or (status.events and not until_end):
+                    return status
+                status = await self._listen(
+                    stream, status, owner=owner, since_seq=since_seq, deadline=deadline, on_event=on_event,
+                    until_end=until_end,
+                )  # fmt: skip
+            if status.ended or not until_end:
+                break
+        return status
+
+    async def _listen(
+        self,
+        stream: MemoryObjectReceiveStream[Event],
+        status: Status,
+        *,
+        owner: str,
+        since_seq: int,
+        deadline: float,
+        on_event: Callable[[Event], Any] | None,
+        until_end: bool,
+    ) -> Status:
+        """Until the first change, the end, the deadline, or the stream's own end (it fell behind)."""
+        seen = status.last_seq
+        with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
+            async for event in stream:
                 if event.seq <= seen and event.kind != "run":
                     continue
-                if on_event is not None:
-                    answer = on_event(event)
-                    if answer is not None:
-                        await answer
-                if not until_end or event.kind in ("run", "state"):
-                    status = await self._again(handle, owner, since_seq, until_end, event)
-            return await self.status(handle, owner=owner, since_seq=since_seq)
-
-    async def _again(self, handle: str, owner: str, since_seq: int, until_end: bool, event: Event) -> Status:
-        if until_end and event.subject != handle:  # one node of many: only the handle's own end matters
-            return Status(id=handle, kind="", state="running")
-        return await self.status(handle, owner=owner, since_seq=since_seq)
+                answer = on_event(event) if on_event is not None else None
+                if answer is not None:
+                    await answer
+                if until_end and event.subject != status.id:
+                    continue
+                status = await self.status(status.id, owner=owner, since_seq=since_seq)
+                if status.ended or not until_end:
+                    return status
+        return await self.status(status.id, owner=owner, since_seq=since_seq)
 
     # -- results ---------------------------------------------------------------------------------------------
 
@@ -404,16 +435,6 @@ class Engine:
         """The newest report of a run."""
         found = await self.store.find("report", subject=run_id, limit=1, newest_first=True)
         return msgspec.convert(found[0][2], ArtifactRef) if found else None
-
-
-async def _next(stream: Any, deadline: float) -> Event | None:
-    with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
-        try:
-            return await stream.receive()
-        except anyio.EndOfStream:
-            await anyio.sleep(0.05)
-            return None
-    return None
 
 
 def _decoded(job: Job, body: bytes | None) -> tuple[NodeResult | None, Failure | None]:

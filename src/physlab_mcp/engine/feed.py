@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -24,7 +24,7 @@ class Feed:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._listeners: dict[MemoryObjectSendStream[Event], str | None] = {}
+        self._listeners: dict[MemoryObjectSendStream[Event], Callable[[Event], bool]] = {}
         self._seq: int | None = None
         self._news = anyio.Event()
         self.live = False  # whether an engine tells us
@@ -55,9 +55,9 @@ class Feed:
             if not events:
                 return
             self._seq = events[-1].seq
-            for stream, subject in list(self._listeners.items()):
+            for stream, wanted in list(self._listeners.items()):
                 for event in events:
-                    if subject is None or subject in (event.subject, event.run_id):
+                    if wanted(event):
                         try:
                             stream.send_nowait(event)
                         except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -78,8 +78,10 @@ class Feed:
             before = behind
 
     @asynccontextmanager
-    async def subscribe(self, subject: str | None) -> AsyncGenerator[MemoryObjectReceiveStream[Event]]:
-        """Events from now on: all (None), or those of a job, or of a run with its jobs.
+    async def subscribe(
+        self, subject: str | None, *, own: bool = False
+    ) -> AsyncGenerator[MemoryObjectReceiveStream[Event]]:
+        """Events from now on: all (None), or those of a job, or of a run or sweep with its jobs (`own`: without).
 
         A listener that falls 10,000 events behind is closed; it reads the rest from the store by seq.
         """
@@ -87,7 +89,7 @@ class Feed:
         if not self._listeners:  # asked after the wait: another one may have begun meanwhile
             self._seq = newest
         send, receive = anyio.create_memory_object_stream[Event](_BUFFER)
-        self._listeners[send] = subject
+        self._listeners[send] = _filter(subject, own)
         self._news.set()
         try:
             yield receive
@@ -95,3 +97,11 @@ class Feed:
             self._listeners.pop(send, None)
             send.close()
             receive.close()
+
+
+def _filter(subject: str | None, own: bool) -> Callable[[Event], bool]:
+    if subject is None:
+        return lambda _event: True
+    if own:
+        return lambda event: event.subject == subject
+    return lambda event: subject in (event.subject, event.run_id, event.sweep_id)

@@ -49,6 +49,7 @@ class Link:
         self._wanted = anyio.Event()
         self._spawned_at = 0.0
         self._hold_until = 0.0  # a newer client is bringing its own engine up
+        self._pause_s = 0.0  # between starts of engines that do not come up
         self._child: subprocess.Popen[bytes] | None = None
         self.engine: dict[str, Any] = {}
 
@@ -74,7 +75,7 @@ class Link:
                 self._wanted = anyio.Event()
                 pause = min(0.05, pause * 1.5) if recent else 0.01
                 continue
-            pause = 0.01
+            pause, self._pause_s = 0.01, 0.0
             try:
                 await self._converse(lines)
             except GONE:
@@ -115,7 +116,7 @@ class Link:
         return theirs < (self._schema, version_of(__version__))
 
     def _may_start(self) -> bool:
-        return self._start and time.monotonic() >= self._hold_until
+        return self._start and time.monotonic() >= max(self._hold_until, self._spawned_at + self._pause_s)
 
     def _coming_up(self) -> bool:
         return self._child is not None and self._child.poll() is None
@@ -148,6 +149,7 @@ class Link:
         if self._coming_up() and time.monotonic() - self._spawned_at < 5:
             return  # it is still on its way up
         self._spawned_at = time.monotonic()
+        self._pause_s = min(30.0, max(0.2, self._pause_s * 2))
         self._data.create()
         try:
             with self._data.engine_log.open("ab") as log:

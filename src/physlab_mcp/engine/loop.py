@@ -26,7 +26,7 @@ from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import TERMINAL, JobState
 from physlab_mcp.schemas.run import Plan, Request, Run
-from physlab_mcp.stores.base import Change, Lead, Store, TurnView
+from physlab_mcp.stores.base import Change, Lead, LeadershipLostError, Store, TurnView
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Loop:
         """Until stopped.
 
         Raises:
-            ConflictError: the leadership was lost to another engine.
+            LeadershipLostError: another engine leads.
 
         """
         back_off = 0.1
@@ -131,7 +131,9 @@ class Loop:
                     adopted = True
                 await self.turn()
                 back_off = 0.1
-            except UnavailableError as error:
+            except LeadershipLostError:
+                raise
+            except PhyslabError as error:
                 logger.warning("the store refused a turn: %s", error)
                 self._woken = anyio.Event()
                 with anyio.move_on_after(back_off):
@@ -152,7 +154,7 @@ class Loop:
     async def _adopt(self) -> None:
         now = time.time()
         kill_point("engine.before_adopt")
-        for job in await self._store.adopt(self._lead.claimer, until=now + self._lease_s):
+        for job in await self._store.adopt(self._lead, until=now + self._lease_s):
             if _is_abroad(job):
                 self._live[job.id] = job
         by_backend: dict[str, list[Job]] = {}
@@ -316,14 +318,12 @@ class Loop:
         self._requests.wanted_dags.clear()
 
     def _expand(self, view: TurnView) -> list[Change]:
-        open_plans = view.open_plans(limit=8)
+        open_plans = view.open_plans(limit=8, live_below=WINDOW // 2)
         self._look = self._look or bool(open_plans)  # their windows move as their jobs end
         for state in open_plans:
             plan = state.plan
             ended = sum(state.counts.get(s.value, 0) for s in TERMINAL)
             live = state.jobs - ended
-            if live > WINDOW // 2:
-                continue
             dag = self._dags.get(plan.dag_id)
             if dag is None:
                 self._requests.wanted_dags.add(plan.dag_id)

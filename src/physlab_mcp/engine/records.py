@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from physlab_mcp.schemas.result import NodeResult
 from physlab_mcp.stores.base import Change, Store, TurnView
 
 logger = logging.getLogger(__name__)
+_FRESH_S = 5.0
 _decode = msgspec.json.Decoder(NodeResult).decode
 
 
@@ -67,20 +69,33 @@ async def keep_environment(store: Store, blobs: Blobs, environment: str) -> None
         logger.warning("the environment could not be recorded: %s", error)
 
 
-async def keep_git(store: Store, blobs: Blobs, plan_id: str, folder: str) -> None:
-    """Keep the state of the experiment's own repository (commit, remote, uncommitted changes) beside a plan."""
-    try:
-        state = await anyio.to_thread.run_sync(capture_git, folder)
+class Repository:
+    """The state of the experiment's own repository, looked at again after a few seconds."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._looked: tuple[str, float, dict[str, Any] | None] = ("", 0.0, None)
+
+    async def state(self, folder: str) -> dict[str, Any] | None:
+        """Commit, branch, remote, and the uncommitted changes as an artifact; None outside of a repository."""
+        where, at, state = self._looked
+        if where != folder or time.monotonic() - at > _FRESH_S:
+            try:
+                state = await anyio.to_thread.run_sync(self._capture, folder)
+            except PhyslabError as error:
+                logger.warning("the repository's state could not be recorded: %s", error)
+                state = None
+            self._looked = (folder, time.monotonic(), state)
+        return state
+
+    def _capture(self, folder: str) -> dict[str, Any] | None:
+        state = capture_git(folder)
         if state is None:
-            return
+            return None
         body: dict[str, Any] = {
             "commit": state.commit, "branch": state.branch, "remote": state.remote, "dirty": state.dirty
         }  # fmt: skip
         if state.diff:
-            ref = await anyio.to_thread.run_sync(
-                lambda: blobs.put(state.diff, name="uncommitted.diff", media_type="text/x-diff")
-            )
+            ref = self._blobs.put(state.diff, name="uncommitted.diff", media_type="text/x-diff")
             body |= {"diff": msgspec.to_builtins(ref), "diff_cut": state.diff_cut}
-        await store.put("git", plan_id, body, durable=False)
-    except PhyslabError as error:
-        logger.warning("the repository's state could not be recorded: %s", error)
+        return body

@@ -146,6 +146,8 @@ class Requests:
 
     def _ask(self, verb: str, job: Job) -> None:
         key = (verb, job.id, job.fence)
+        for other in _OPPOSED - {verb}:
+            self._asked.pop((other, job.id, job.fence), None)
         if self._asked.get(key, 0.0) < time.monotonic() - 2.0:  # asked again while it does not answer
             self._asked[key] = time.monotonic()
             self._to_ask.setdefault(verb, []).append(job)

@@ -184,7 +184,8 @@ def failure_of(error: Any) -> Json:
     name = type(error).__name__
     message = f"{name}: {error}"
     if hasattr(error, "as_dict"):
-        code, remedy, retryable, message = error.code, error.remedy, False, error.message
+        code, remedy, message = error.code, error.remedy, error.message
+        retryable = code == "unavailable"  # a full disk may have room again
     elif name == "ValidationError" and hasattr(error, "errors"):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -17,3 +17,4 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
     seq: int = 0
     run_id: str | None = None
+    sweep_id: str | None = None

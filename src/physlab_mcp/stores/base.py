@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from physlab_mcp.errors import ConflictError
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
@@ -53,6 +54,10 @@ class Lead(msgspec.Struct, frozen=True):
     name: str
     claimer: str
     fence: int
+
+
+class LeadershipLostError(ConflictError):
+    """Another one leads; whoever sees this steps down."""
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -123,8 +128,8 @@ class TurnView(Protocol):
         """Pause, resume or stop the expansion of a plan."""
         ...
 
-    def open_plans(self, limit: int) -> list[PlanState]:
-        """Plans with points still to expand."""
+    def open_plans(self, limit: int, *, live_below: int | None = None) -> list[PlanState]:
+        """Plans with points still to expand and fewer than `live_below` jobs that have not ended."""
         ...
 
     def expand(self, plan: Plan, points: Sequence[tuple[Run, Sequence[Job]]]) -> None:
@@ -186,7 +191,7 @@ class Store(Protocol):
         """A whole loop turn in one transaction: changes, then `decide` again and again until it answers None or nothing.
 
         Raises:
-            ConflictError: the leadership is lost; nothing was written.
+            LeadershipLostError: the leadership is lost; nothing was written.
 
         """
         ...
@@ -211,16 +216,21 @@ class Store(Protocol):
         """Prolong the leases of all of a claimer's live jobs."""
         ...
 
-    async def adopt(self, claimer: str, *, until: float) -> list[Job]:
-        """Make every job abroad this claimer's, keeping its fence, and return them."""
+    async def adopt(self, lead: Lead, *, until: float) -> list[Job]:
+        """Make every job abroad this leader's, keeping its fence, and return them.
+
+        Raises:
+            LeadershipLostError: another leads by now.
+
+        """
         ...
 
     async def results(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Bodies (result or failure, JSON) of finished jobs."""
         ...
 
-    async def add_plan(self, plan: Plan, dag_body: bytes) -> str:
-        """Add a plan (durably) with its dag; a known (owner, idempotency_key) answers the first one's id."""
+    async def add_plan(self, plan: Plan, dag_body: bytes, *, git: Any = None) -> str:
+        """Add a plan (durably) with its dag and the state of its repository; a known (owner, idempotency_key) answers the first one's id."""
         ...
 
     async def get_plan(self, plan_id: str) -> PlanState | None:

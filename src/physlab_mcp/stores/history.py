@@ -15,12 +15,15 @@ from physlab_mcp.stores import rows
 KEEP = 4_000  # newest rows that stay as they are: feeds read there
 BATCH = 2_000  # rows in one segment
 
-Row = tuple[int, int, Any, str | None, str | None, int | None, int | None]  # seq, n, body, subject, run_id, run, plan
+# seq, n, body, subject, run_id, sweep_id, run, plan
+Row = tuple[int, int, Any, str | None, str | None, str | None, int | None, int | None]
 _SELECT = (
-    "SELECT e.seq, e.n, e.body, coalesce(e.subject, j.id), j.run_id, j.run, j.plan"
+    "SELECT e.seq, e.n, e.body, coalesce(e.subject, j.id), j.run_id, j.sweep_id, j.run, j.plan"
     " FROM events e LEFT JOIN jobs j ON j.pk = e.job"
 )
-_unpack = msgspec.json.Decoder(list[tuple[int, int, str, str | None, str | None, int | None, int | None]]).decode
+_unpack = msgspec.json.Decoder(
+    list[tuple[int, int, str, str | None, str | None, str | None, int | None, int | None]]
+).decode
 
 
 def pack(connection: sqlite3.Connection, *, keep: int = KEEP, batch: int = BATCH) -> int:
@@ -53,12 +56,12 @@ def read(
     events: list[Event] = []
     for row in _packed(select, after):
         if only.test is None or only.test(row):
-            events.extend(rows.events_of((row[0], row[1], row[2], row[3], row[4]), after=after))
+            events.extend(rows.events_of(row[:6], after=after))
         if len(events) >= limit:
             return events[:limit]
     found = select(f"{_SELECT} WHERE e.seq > ?{only.clause} ORDER BY e.seq LIMIT ?", (after, *only.values, limit))
     for row in found:
-        events.extend(rows.events_of(row[:5], after=after))
+        events.extend(rows.events_of(row[:6], after=after))
     return events[:limit]
 
 

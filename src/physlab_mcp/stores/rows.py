@@ -94,11 +94,11 @@ def plan_of(r: tuple[Any, ...]) -> tuple[Plan, dict[str, int]]:
 
 
 def events_of(row: tuple[Any, ...], *, after: int = 0) -> list[Event]:
-    """The events that one row (seq, n, body, subject, run_id) holds, those above `after`."""
-    seq, n, body, subject, run_id = row
+    """The events that one row (seq, n, body, subject, run_id, sweep_id) holds, those above `after`."""
+    seq, n, body, subject, run_id, sweep_id = row
     first = seq - n + 1
     return [
-        Event(kind, subject, at, data, attempt, first + i, run_id)
+        Event(kind, subject, at, data, attempt, first + i, run_id, sweep_id)
         for i, (kind, at, attempt, data) in enumerate(_events(body))
         if first + i > after
     ]

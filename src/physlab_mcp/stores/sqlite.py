@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from physlab_mcp.errors import ConflictError, UnavailableError
+from physlab_mcp.errors import RequestError, UnavailableError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
-from physlab_mcp.schemas.job_state import ABROAD, LIVE, JobState
+from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.stores import history, rows
-from physlab_mcp.stores.base import Change, JobQuery, Lead, PlanState, Turn, TurnView
+from physlab_mcp.stores.base import Change, JobQuery, Lead, LeadershipLostError, PlanState, Turn, TurnView
 from physlab_mcp.stores.migrate import migrate, newest
 from physlab_mcp.stores.transaction import Transaction, marks, plan_state
 from physlab_mcp.stores.writer import Writer, translate
@@ -149,6 +149,14 @@ class SQLiteStore:
                     ids[job.id] = first[key]
                 if ids[job.id] == job.id:
                     new.append(job)
+            wanted = {ids.get(need, need) for job in new for need in job.needs} - {job.id for job in new}
+            found = tx._db.execute(f"SELECT id FROM jobs WHERE id IN ({marks(wanted)})", tuple(wanted))
+            missing = wanted - {row[0] for row in found}
+            if missing:
+                raise RequestError(
+                    f"There is no job {min(missing)!r} to wait for.", field="needs", got=min(missing),
+                    remedy="Name jobs that were submitted before, or in the same call.",
+                )  # fmt: skip
             # Who needs a job that was there already needs the first one.
             tx.insert_jobs([msgspec.structs.replace(j, needs=tuple(ids.get(n, n) for n in j.needs)) for j in new])
             return [ids[job.id] for job in jobs]
@@ -263,14 +271,7 @@ class SQLiteStore:
         """See Store."""
 
         def run(connection: sqlite3.Connection) -> tuple[Turn, bool]:
-            held = connection.execute(
-                "UPDATE leaders SET lease_until = ? WHERE name = ? AND claimer = ? AND fence = ?",
-                (now + lease_s, lead.name, lead.claimer, lead.fence),
-            )
-            if held.rowcount != 1:
-                raise ConflictError(
-                    f"{lead.claimer} no longer leads {lead.name!r}.", remedy="Another engine took over."
-                )
+            _hold(connection, lead, now + lease_s)
             before = connection.total_changes
             tx = Transaction(connection, now=now)
             tx.apply(changes)
@@ -279,7 +280,7 @@ class SQLiteStore:
             tx.finish()
             kill_point("engine.before_commit")
             synced, following = connection.execute(
-                "SELECT value, (SELECT min(not_before) FROM jobs WHERE state = 'pending' AND not_before > ?)"
+                "SELECT value, (SELECT min(not_before) FROM jobs WHERE state = 'pending' AND not_before > 0 AND not_before > ?)"
                 " FROM meta WHERE key = 'durable_seq'",
                 (now,),
             ).fetchone()
@@ -341,14 +342,15 @@ class SQLiteStore:
             durable=False,
         )
 
-    async def adopt(self, claimer: str, *, until: float) -> list[Job]:
+    async def adopt(self, lead: Lead, *, until: float) -> list[Job]:
         """See Store."""
 
         def take(connection: sqlite3.Connection) -> list[Job]:
+            _hold(connection, lead, until)
             # A raised version keeps a leader that was only asleep from writing over the new one.
             connection.execute(
                 f"UPDATE jobs SET claimer = ?, lease_until = ?, version = version + 1 WHERE state IN ({_ABROAD})",
-                (claimer, until),
+                (lead.claimer, until),
             )
             found = connection.execute(f"{rows.SELECT_JOB} WHERE state IN ({_ABROAD}) ORDER BY pk")
             return [rows.job_of(row) for row in found]
@@ -357,7 +359,7 @@ class SQLiteStore:
 
     # -- plans and runs --------------------------------------------------------------------------------------
 
-    async def add_plan(self, plan: Plan, dag_body: bytes) -> str:
+    async def add_plan(self, plan: Plan, dag_body: bytes, *, git: Any = None) -> str:
         """See Store."""
 
         def add(tx: Transaction) -> str:
@@ -374,6 +376,8 @@ class SQLiteStore:
                 "INSERT OR IGNORE INTO records (kind, id, subject, at, body) VALUES ('dag', ?, ?, ?, ?)",
                 (plan.dag_id, plan.owner, tx.now, dag_body),
             )
+            if git is not None:
+                tx.put("git", plan.id, git)
             tx.append([Event("run", plan.id, plan.created_at, {"state": "pending", "total": plan.total})])
             db.execute(
                 "INSERT INTO plans (id, owner, session_id, dag_id, body, total, created_at, idempotency_key, first_seq)"
@@ -465,8 +469,7 @@ class SQLiteStore:
         """See Store."""
         row = self._one(
             "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'pending' AND needs_left = 0)"
-            " OR EXISTS (SELECT 1 FROM jobs"
-            "            WHERE state IN ('submitting', 'queued', 'running', 'collecting'))"
+            f" OR EXISTS (SELECT 1 FROM jobs WHERE state IN ({_ABROAD}) AND state NOT IN ('held','paused'))"
             " OR EXISTS (SELECT 1 FROM plans WHERE next_index < total AND paused = 0 AND stopped = 0)"
             " OR EXISTS (SELECT 1 FROM requests WHERE carried = 0)"
         )
@@ -503,12 +506,12 @@ class SQLiteStore:
         if plan is not None:
             clause = " AND (j.plan = ? OR e.subject = ?)"
             return history.Filter(
-                clause, (plan[0], subject), lambda row: row[6] == plan[0] or row[3] == subject, plan[1]
+                clause, (plan[0], subject), lambda row: row[7] == plan[0] or row[3] == subject, plan[1]
             )
         run = self._one("SELECT r.pk, p.first_seq FROM runs r JOIN plans p ON p.pk = r.plan WHERE r.id = ?", (subject,))
         if run is not None:
             clause = " AND (j.run = ? OR e.subject = ?)"
-            return history.Filter(clause, (run[0], subject), lambda row: row[5] == run[0] or row[3] == subject, run[1])
+            return history.Filter(clause, (run[0], subject), lambda row: row[6] == run[0] or row[3] == subject, run[1])
         return history.Filter(" AND e.subject = ?", (subject,), lambda row: row[3] == subject)
 
     async def pack(self, *, keep: int = history.KEEP, batch: int = history.BATCH) -> int:
@@ -549,4 +552,14 @@ def memory_store() -> SQLiteStore:
     return SQLiteStore(":memory:")
 
 
-_ABROAD = ",".join(f"'{state.value}'" for state in sorted((ABROAD | {JobState.PAUSED, JobState.HELD}) & LIVE))
+# To the letter as in the schema: SQLite uses a partial index only for the same words.
+_ABROAD = "'held','submitting','queued','running','paused','collecting'"
+
+
+def _hold(connection: sqlite3.Connection, lead: Lead, until: float) -> None:
+    held = connection.execute(
+        "UPDATE leaders SET lease_until = ? WHERE name = ? AND claimer = ? AND fence = ?",
+        (until, lead.name, lead.claimer, lead.fence),
+    )
+    if held.rowcount != 1:
+        raise LeadershipLostError(f"{lead.claimer} no longer leads {lead.name!r}.", remedy="Another engine took over.")

@@ -121,7 +121,7 @@ class Transaction:
                     if new.reason.text:
                         data["text"] = new.reason.text
             at = self.now
-            if state is JobState.RUNNING and new.started_at:
+            if state is JobState.RUNNING and new.started_at and before is not JobState.PAUSED:
                 at = new.started_at
             items.append(("state", at, new.attempt, data))
             before = state
@@ -322,10 +322,10 @@ class Transaction:
             "job": "id = ?",
             "run": "run = (SELECT pk FROM runs WHERE id = ?)",
             "sweep": "plan = (SELECT pk FROM plans WHERE id = ?)",
-        }[subject.split("-", 1)[0]]
+        }.get(subject.split("-", 1)[0], "0")
         return self._jobs(
             f"{rows.SELECT_JOB} WHERE {where} AND state IN ({marks(wanted)}) ORDER BY pk LIMIT ?",
-            (subject, *wanted, limit),
+            (subject, *wanted, limit) if where != "0" else (*wanted, limit),
         )
 
     def flag_plan(self, plan_id: str, *, paused: bool | None = None, stopped: bool | None = None) -> None:
@@ -338,12 +338,13 @@ class Transaction:
         if found is not None:
             self._plan_deltas.setdefault(found[0], defaultdict(int))
 
-    def open_plans(self, limit: int) -> list[PlanState]:
+    def open_plans(self, limit: int, *, live_below: int | None = None) -> list[PlanState]:
         """See TurnView."""
         found = self._db.execute(
             f"SELECT {rows.PLAN_COLUMNS} FROM plans INDEXED BY plans_open"
-            " WHERE next_index < total AND paused = 0 AND stopped = 0 ORDER BY pk LIMIT ?",
-            (limit,),
+            " WHERE next_index < total AND paused = 0 AND stopped = 0"
+            " AND jobs - succeeded - failed - cancelled - skipped < ? ORDER BY pk LIMIT ?",
+            (1 << 62 if live_below is None else live_below, limit),
         )
         return [plan_state(row) for row in found]
 

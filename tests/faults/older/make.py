@@ -37,7 +37,6 @@ def main() -> None:
                     sys.exit(f"{name} no longer holds {old!r}")
                 text = text.replace(old, new)
             archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED)
-    print(target, target.stat().st_size)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,17 +179,21 @@ class Pool:
             asyncio.get_running_loop().remove_writer(worker.socket)
 
     def _on_readable(self, worker: WorkerProcess) -> None:
+        if self._hear(worker) and not worker.held:
+            self._steal()
+
+    def _hear(self, worker: WorkerProcess) -> bool:
+        """Take in what a worker said, its end included; whether the loop was woken for it."""
         messages = worker.hear()
         if messages is None:
             self._on_end(worker)
-            return
+            return False
         woken = False
         for message in messages:
             woken = self._on_message(worker, message) or woken
         if woken:
             self._wake()
-            if not worker.held:
-                self._steal()
+        return woken
 
     def _on_message(self, worker: WorkerProcess, m: Message) -> bool:
         held = worker.held.get(m.id)
@@ -289,7 +293,8 @@ class Pool:
         return None
 
     def cancel(self, jobs: Sequence[Job]) -> None:
-        """Drop what waits in a worker, kill the worker that runs one."""
+        """Take back what waits in a worker, kill the worker that runs one."""
+        behind: dict[str, set[str]] = {}
         for job in jobs:
             found = self._find(job)
             if found is None:
@@ -297,23 +302,50 @@ class Pool:
                 continue
             worker, held = found
             held.cancelled = True
-            if worker.current() is not held:
-                worker.say({"op": "drop", "jobs": [(job.id, job.fence)]})
-            elif held.frozen or self._hold_still(worker, held):
+            behind.setdefault(worker.id, set()).add(job.id)
+        for worker_id, wanted in behind.items():
+            worker = self._workers[worker_id]
+            running = worker.current()
+            if wanted != ({running.job.id} if running else set()):
+                self._take_back(worker, wanted)
+                running = worker.current()
+            if running is not None and running.cancelled and (running.frozen or self._hold_still(worker, running)):
                 worker.kill()
 
     def _hold_still(self, worker: WorkerProcess, held: Held) -> bool:
         """Freeze a worker and hear what it had said: whether it is this job that it runs. If not, it goes on."""
         worker.freeze()
-        self._on_readable(worker)
+        self._hear(worker)
         if worker.current() is held:
             return True
         if worker.id in self._workers:
             worker.thaw()
         return False
 
+    def _take_back(self, worker: WorkerProcess, wanted: Collection[str] | None = None) -> None:
+        """Take what waits behind the running job (`wanted` of it, or all) from a worker.
+
+        A worker hears nothing while it runs a job, so it is not asked: it stands still while it is looked at, what
+        it had not begun is given away at once, and it is told before it begins anything else.
+        """
+        frozen = _frozen(worker)
+        worker.freeze()
+        self._hear(worker)
+        if worker.id not in self._workers:
+            return
+        waiting = [held for held in list(worker.held.values())[1:] if wanted is None or held.job.id in wanted]
+        if waiting:
+            worker.say({"op": "drop", "jobs": [(held.job.id, held.job.fence) for held in waiting]})
+        for held in waiting:
+            worker.release(held.job.id)
+            kind = "cancelled" if held.cancelled else "dropped"
+            self.put(Observation(job_id=held.job.id, fence=held.job.fence, kind=kind, at=time.time()))
+        if not frozen:
+            worker.thaw()
+        self._wake()
+
     def pause(self, jobs: Sequence[Job]) -> dict[str, str]:
-        """Freeze the workers that run them; what else they hold is dropped first."""
+        """Freeze the workers that run them; what else they hold is taken back."""
         refused: dict[str, str] = {}
         for job in jobs:
             found = self._find(job)
@@ -324,19 +356,18 @@ class Pool:
             worker, held = found
             if held.frozen:
                 continue
-            if worker.current() is not held or not self._hold_still(worker, held) or not held.started:
-                if worker.id in self._workers:
-                    worker.thaw()
-                    worker.say({"op": "drop", "jobs": [(job.id, job.fence)]})
-                refused[job.id] = "it has not started yet; it is taken back"
+            if worker.current() is not held:
+                self._take_back(worker, {job.id})
+            if worker.current() is not held or not self._hold_still(worker, held):
+                refused[job.id] = "it had not started yet and was taken back"
                 continue
-            others = [other.job for other in list(worker.held.values())[1:]]
-            worker.say({"op": "drop", "jobs": [(other.id, other.fence) for other in others]})
-            for other in others:
-                worker.release(other.id)
-                self._drop(other)
+            if not held.started:
+                worker.thaw()
+                refused[job.id] = "it is just starting; it will be asked again"
+                continue
             held.frozen = True
             held.frozen_since = time.monotonic()
+            self._take_back(worker)
             self._tell(held)
             self.put(Observation(job_id=job.id, fence=job.fence, kind="paused", at=time.time()))
         self._wake()
@@ -366,12 +397,12 @@ class Pool:
         if all(w.held for w in self._workers.values()) and len(self._workers) >= self.size:
             return
         now = time.monotonic()
-        for worker in self._workers.values():
+        for worker in list(self._workers.values()):
             running = worker.current()
             if running is None or len(worker.held) < 2 or not running.started or now - running.started < _STEAL_AFTER_S:
                 continue
-            waiting = list(worker.held.values())[1:]
-            worker.say({"op": "drop", "jobs": [(h.job.id, h.job.fence) for h in waiting if not h.cancelled]})
+            if not running.frozen:
+                self._take_back(worker)
 
     def tend(self) -> None:
         """Time-outs, workers that were stopped from outside beyond their lease, work to share out, idle workers."""
@@ -382,9 +413,9 @@ class Pool:
         self.orphans.tend(self._lease_s)
         for worker in [*self._workers.values(), *self._retired.values()]:
             if worker.process.poll() is not None:  # a child of it may still hold its socket open
-                for message in worker.hear() or []:
-                    self._on_message(worker, message)
-                self._on_end(worker)
+                self._hear(worker)
+                if worker.id in self._workers or worker.id in self._retired:
+                    self._on_end(worker)
         for worker in list(self._workers.values()):
             held = worker.current()
             if held is None:
