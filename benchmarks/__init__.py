@@ -1,0 +1,1 @@
+"""What physlab-mcp costs, measured beside its limit and its peers. `python -m benchmarks` writes docs/benchmarks.md."""
