@@ -19,7 +19,7 @@ from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import JobSpec, Mount, NodeCall, Reason, Resources
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
 from physlab_mcp.schemas.run import Request
-from physlab_mcp.stores.base import Change, JobQuery, Lead, Store, TurnView
+from physlab_mcp.stores.base import Change, JobQuery, Lead, LeadershipLostError, Store, TurnView
 from stores import LEASE_S, STORES, Desk, S, chain, ended, make_job, make_point, step, succeeded
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -634,7 +634,11 @@ async def test_a_new_leader_adopts_live_jobs_with_their_fence_and_an_old_one_can
         succeeded(jobs[2]),
     )  # fmt: skip
     before = await desk.get(jobs[0])
+    old = desk.leading
+    await desk.store.depose("engine", "engine-1")
     adopted = await desk.store.adopt(await desk.lead("engine-2"), until=77.0)
+    with pytest.raises(LeadershipLostError):
+        await desk.store.adopt(old, until=99.0)
     assert {job.id for job in adopted} == {jobs[0].id, jobs[1].id}
     now = await desk.get(jobs[0])
     assert (now.claimer, now.lease_until, now.fence, now.state) == ("engine-2", 77.0, 3, S.RUNNING)

@@ -55,14 +55,20 @@ def test_stdout_carries_the_protocol_only_and_nothing_heavy_is_imported_at_start
 
     messages = [INITIALIZE, {"jsonrpc": "2.0", "method": "notifications/initialized"},
                 {"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {}}]  # fmt: skip
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", check + PROGRAM, "--data-dir", str(tmp_path / "data")],
-        input="".join(json.dumps(one) + "\n" for one in messages), capture_output=True, text=True, timeout=60,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"}, check=True,
-    )  # fmt: skip
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [one.get("id") for one in lines] == [1, 2]
-    assert "HEAVY \n" in done.stderr
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as server:  # fmt: skip
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write("".join(json.dumps(one) + "\n" for one in messages))
+        server.stdin.flush()
+        answers = [json.loads(server.stdout.readline()) for _ in range(2)]  # before the end of input ends the server
+        rest, errors = server.communicate(timeout=60)
+    assert [one.get("id") for one in answers] == [1, 2]
+    assert rest == ""
+    assert "HEAVY \n" in errors
 
 
 @asynccontextmanager
