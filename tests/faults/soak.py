@@ -63,16 +63,23 @@ def soak(site: Site, kills: int, seed: int) -> dict[str, object]:
     }  # fmt: skip
 
 
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent).stdout.strip()
+
+
 def report(numbers: dict[str, object]) -> str:
     rows = "\n".join(f"| {name} | {value} |" for name, value in numbers.items())
-    machine = subprocess.run(["uname", "-sr"], capture_output=True, text=True, check=True).stdout.strip()
+    machine = _said("uname", "-sr")
+    commit = _said("git", "rev-parse", "--short", "HEAD") + (
+        " and changes" if _said("git", "status", "-s", "src") else ""
+    )
     return f"""# Soak: random SIGKILL of engine, workers, clients and all of them
 
 `make soak` repeats it (`SOAK_SEED` chooses another seed). At the end every acknowledged job had exactly one terminal
 state, one result, a valid path of states and an unbroken sequence of events; otherwise the run fails and writes nothing.
 
 date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}, Python {sys.version.split()[0]}
-commit: (filled at commit)
+commit: {commit}
 
 | what | number |
 |---|---|
