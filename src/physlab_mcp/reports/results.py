@@ -8,7 +8,7 @@ from typing import Any
 
 from reportlab.platypus import Flowable
 
-from physlab_mcp.reports import captions, figures, layout, quantities
+from physlab_mcp.reports import captions, figures, layout, mathtext, quantities
 from physlab_mcp.reports.findings import comparisons_of, quantities_of
 from physlab_mcp.reports.model import ReportFigure
 from physlab_mcp.reports.text import mono, plain
@@ -172,7 +172,9 @@ def _node(writer: Writer, node: NodeView) -> list[Flowable]:
     first = len(writer.figures) + 1
     shown = result.figures[: max(MAX_FIGURES - len(writer.figures), 0)]
     rows = quantities_of(node, info)
-    story.append(writer.setter.paragraph(_opening(writer, node, first, len(shown), bool(rows)), layout.BODY))
+    formulas: list[mathtext.Formula] = []
+    opening = _opening(writer, node, formulas, first=first, count=len(shown), table=bool(rows))
+    story.append(writer.setter.paragraph(opening, layout.BODY, formulas))
     drawn = _figures(writer, node, shown)
     # The first figure stands before the table, so that picture and text open the node together.
     story += drawn[:1]
@@ -182,7 +184,7 @@ def _node(writer: Writer, node: NodeView) -> list[Flowable]:
             (
                 f"<i>{plain(row.words)}</i>" if quantities.is_symbol(row.words) else plain(row.words),
                 plain(row.text),
-                plain(row.unit),
+                writer.setter.rich(row.unit, layout.CELL) if "$" in row.unit else plain(row.unit),
                 *((plain(captions.tidy(row.meaning)),) if meant else ()),
             )
             for row in rows
@@ -203,13 +205,15 @@ def _node(writer: Writer, node: NodeView) -> list[Flowable]:
     return story
 
 
-def _opening(writer: Writer, node: NodeView, first: int, count: int, table: bool) -> str:
+def _opening(
+    writer: Writer, node: NodeView, formulas: list[mathtext.Formula], *, first: int, count: int, table: bool
+) -> str:
     summary = captions.tidy(writer.info(node).summary).rstrip(".")
     parts = [f"Node {mono(quantities.shorten(node.node_id, 80))} ({mono(quantities.shorten(node.type, 80))})"]
     parts.append(f": {plain(summary[:1].lower() + summary[1:])}." if summary else ".")
     params = captions.key_params(node, writer.info(node))
     if params:
-        parts.append(plain(f" Parameters: {', '.join(params)}."))
+        parts.append(writer.setter.markup(f" Parameters: {', '.join(params)}.", formulas))
     seen: list[str] = []
     if count:
         numbers = [f'<a href="#fig-{at}" color="#1a4a8a">{at}</a>' for at in range(first, first + count)]

@@ -25,13 +25,13 @@ class Tables:
         self,
         caption: str,
         heads: Sequence[str],
-        rows: Sequence[Sequence[str]],
+        rows: Sequence[Sequence[str | Flowable]],
         shares: Sequence[float],
         *,
         limit: int = 60,
         noun: str = "rows",
     ) -> list[Flowable]:
-        """A table whose cells are markup; beyond `limit` rows it ends with how many more there are."""
+        """A table whose cells are markup or flowables; beyond `limit` rows it ends with how many more there are."""
         self.count += 1
         shown = list(rows[:limit])
         hidden = len(rows) - len(shown)
@@ -40,7 +40,10 @@ class Tables:
             + [""] * (len(heads) - 1),
             [self.setter.paragraph(plain(head), layout.CELL_HEAD) for head in heads],
         ]
-        cells += [[self.setter.paragraph(cell, layout.CELL) for cell in row] for row in shown]
+        cells += [
+            [self.setter.paragraph(cell, layout.CELL) if isinstance(cell, str) else cell for cell in row]
+            for row in shown
+        ]
         rules = [
             ("SPAN", (0, 0), (-1, 0)),
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
