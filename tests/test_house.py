@@ -15,7 +15,6 @@ MOST_STATEMENTS = 40
 
 # What may be larger, and why.
 LONG_FILES: dict[str, str] = {
-    "stores/sqlite.py": "one class, the whole Store protocol; what stands alone is in transaction, rows, writer, history",
     "stores/transaction.py": "one class, the whole TurnView protocol over one connection",
     "engine/engine.py": "one class, everything a client may ask of the engine",
     "backends/local/pool.py": "one class, the workers' bookkeeping, which placing, listening and ending share",

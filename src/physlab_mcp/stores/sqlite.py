@@ -15,12 +15,12 @@ from physlab_mcp.errors import RequestError, UnavailableError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
-from physlab_mcp.schemas.job_state import JobState
-from physlab_mcp.schemas.run import Plan, Request, Run
+from physlab_mcp.schemas.run import Plan, Request
 from physlab_mcp.stores import history, rows
-from physlab_mcp.stores.base import Change, JobQuery, Lead, LeadershipLostError, PlanState, Turn, TurnView
+from physlab_mcp.stores.base import Change, Lead, LeadershipLostError, Turn, TurnView
 from physlab_mcp.stores.migrate import migrate, newest
-from physlab_mcp.stores.transaction import Transaction, marks, plan_state
+from physlab_mcp.stores.reading import ABROAD, Reading
+from physlab_mcp.stores.transaction import Transaction, marks
 from physlab_mcp.stores.writer import Writer, translate
 
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "lustre", "gpfs", "fuse.sshfs"})
@@ -47,7 +47,7 @@ def _make_private(file: Path) -> None:
     file.chmod(0o600)
 
 
-class SQLiteStore:
+class SQLiteStore(Reading):
     """See stores.base.Store. `threaded=False` writes in the caller's thread: for the engine, which has nothing else to do."""
 
     def __init__(
@@ -118,18 +118,6 @@ class SQLiteStore:
 
         return await self._writer.run(run, durable=durable)
 
-    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        try:
-            return self._read.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise translate(error, self._path) from error
-
-    def _one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        found = self._all(sql, values)
-        return found[0] if found else None
-
-    # -- jobs ------------------------------------------------------------------------------------------------
-
     async def add_jobs(self, jobs: Sequence[Job], *, durable: bool = True) -> list[str]:
         """See Store."""
 
@@ -163,60 +151,6 @@ class SQLiteStore:
 
         return await self._write(add, durable=durable)
 
-    async def get_jobs(self, ids: Sequence[str]) -> list[Job]:
-        """See Store."""
-        found = self._all(f"{rows.SELECT_JOB} WHERE id IN ({marks(ids)})", tuple(ids))
-        by_id = {row[1]: rows.job_of(row) for row in found}
-        return [by_id[one] for one in ids if one in by_id]
-
-    def _where(self, q: JobQuery) -> tuple[str, list[Any]]:
-        parts: list[str] = []
-        values: list[Any] = []
-        for column, value in (("owner", q.owner), ("kind", q.kind), ("backend", q.backend), ("queue", q.queue),
-                              ("session_id", q.session_id)):  # fmt: skip
-            if value is not None:
-                parts.append(f"{column} = ?")
-                values.append(value)
-        if q.states is not None:
-            parts.append(f"state IN ({marks(q.states)})")
-            values.extend(state.value for state in q.states)
-        if q.run_id is not None:
-            parts.append("run = (SELECT pk FROM runs WHERE id = ?)")
-            values.append(q.run_id)
-        if q.plan_id is not None:
-            parts.append("plan = (SELECT pk FROM plans WHERE id = ?)")
-            values.append(q.plan_id)
-        if q.since is not None:
-            parts.append("created_at >= ?")
-            values.append(q.since)
-        if q.alone:
-            parts.append("run IS NULL")
-        if q.after is not None:
-            parts.append("pk > ?" if q.oldest_first else "pk < ?")
-            values.append(q.after)
-        return (f" WHERE {' AND '.join(parts)}" if parts else ""), values
-
-    async def find_jobs(self, query: JobQuery) -> list[Job]:
-        """See Store."""
-        where, values = self._where(query)
-        order = "ASC" if query.oldest_first else "DESC"
-        found = self._all(f"{rows.SELECT_JOB}{where} ORDER BY pk {order} LIMIT ?", (*values, query.limit))
-        return [rows.job_of(row) for row in found]
-
-    async def count_jobs(self, query: JobQuery) -> Mapping[JobState, int]:
-        """See Store."""
-        for table, handle, alone in (
-            ("runs", query.run_id, JobQuery(run_id=query.run_id, limit=query.limit)),
-            ("plans", query.plan_id, JobQuery(plan_id=query.plan_id, limit=query.limit)),
-        ):
-            if handle is not None and query == alone:
-                columns = ", ".join(rows.STATE_COLUMNS.values())
-                row = self._one(f"SELECT {columns} FROM {table} WHERE id = ?", (handle,))
-                return {JobState(state): n for state, n in rows.counts_of(row or ()).items()} if row else {}
-        where, values = self._where(query)
-        found = self._all(f"SELECT state, count(*) FROM jobs{where} GROUP BY state", values)
-        return {JobState(state): n for state, n in found}
-
     async def update_jobs(self, changes: Sequence[Change], *, durable: bool = False) -> Mapping[str, str]:
         """See Store."""
 
@@ -225,38 +159,6 @@ class SQLiteStore:
             return tx.refused
 
         return await self._write(update, durable=durable)
-
-    async def results(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """See Store."""
-        found = self._all(
-            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(ids)})",
-            tuple(ids),
-        )
-        return {row[0]: row[1] for row in found}
-
-    async def queue_position(self, job: Job) -> int | None:
-        """See Store."""
-        if job.state is not JobState.PENDING or job.needs_left:
-            return None
-        row = self._one(
-            "SELECT count(*) FROM jobs WHERE state = 'pending' AND needs_left = 0 AND backend = ? AND queue IS ?"
-            " AND (priority > ? OR (priority = ? AND (position < ? OR (position = ? AND (rank > ? OR"
-            " (rank = ? AND pk < ?))))))",
-            (
-                job.backend,
-                job.queue,
-                job.priority,
-                job.priority,
-                job.position,
-                job.position,
-                job.rank,
-                job.rank,
-                job.pk,
-            ),
-        )
-        return (row[0] if row else 0) + 1
-
-    # -- the engine ------------------------------------------------------------------------------------------
 
     async def turn(
         self,
@@ -310,11 +212,6 @@ class SQLiteStore:
 
         return await self._writer.run(take, durable=False)
 
-    async def get_leader(self, name: str) -> str | None:
-        """See Store."""
-        row = self._one("SELECT claimer FROM leaders WHERE name = ?", (name,))
-        return row[0] if row else None
-
     async def depose(self, name: str, claimer: str) -> None:
         """See Store."""
         await self._writer.run(
@@ -336,7 +233,7 @@ class SQLiteStore:
         """See Store."""
         await self._writer.run(
             lambda db: db.execute(
-                f"UPDATE jobs SET lease_until = ? WHERE claimer = ? AND state IN ({_ABROAD})",
+                f"UPDATE jobs SET lease_until = ? WHERE claimer = ? AND state IN ({ABROAD})",
                 (until, claimer),
             ),
             durable=False,
@@ -349,15 +246,13 @@ class SQLiteStore:
             _hold(connection, lead, until)
             # A raised version keeps a leader that was only asleep from writing over the new one.
             connection.execute(
-                f"UPDATE jobs SET claimer = ?, lease_until = ?, version = version + 1 WHERE state IN ({_ABROAD})",
+                f"UPDATE jobs SET claimer = ?, lease_until = ?, version = version + 1 WHERE state IN ({ABROAD})",
                 (lead.claimer, until),
             )
-            found = connection.execute(f"{rows.SELECT_JOB} WHERE state IN ({_ABROAD}) ORDER BY pk")
+            found = connection.execute(f"{rows.SELECT_JOB} WHERE state IN ({ABROAD}) ORDER BY pk")
             return [rows.job_of(row) for row in found]
 
         return await self._writer.run(take, durable=False)
-
-    # -- plans and runs --------------------------------------------------------------------------------------
 
     async def add_plan(self, plan: Plan, dag_body: bytes, *, git: Any = None) -> str:
         """See Store."""
@@ -389,91 +284,11 @@ class SQLiteStore:
 
         return await self._write(add, durable=True)
 
-    async def get_plan(self, plan_id: str) -> PlanState | None:
-        """See Store."""
-        row = self._one(f"SELECT {rows.PLAN_COLUMNS} FROM plans WHERE id = ?", (plan_id,))
-        return plan_state(row) if row else None
-
-    async def find_plans(
-        self,
-        *,
-        owner: str | None,
-        session_id: str | None = None,
-        since: float | None = None,
-        after: int | None = None,
-        limit: int = 50,
-    ) -> list[PlanState]:
-        """See Store."""
-        parts, values = ["1"], []
-        for clause, value in (("owner = ?", owner), ("session_id = ?", session_id), ("created_at >= ?", since),
-                              ("pk < ?", after)):  # fmt: skip
-            if value is not None:
-                parts.append(clause)
-                values.append(value)
-        found = self._all(
-            f"SELECT {rows.PLAN_COLUMNS} FROM plans WHERE {' AND '.join(parts)} ORDER BY pk DESC LIMIT ?",
-            (*values, limit),
-        )
-        return [plan_state(row) for row in found]
-
-    def _run(self, row: tuple[Any, ...]) -> Run:
-        run = rows.run_of(row)
-        plan = self._one("SELECT id FROM plans WHERE pk = ?", (row[2],))
-        return msgspec.structs.replace(run, sweep_id=plan[0]) if plan and plan[0] != run.id else run
-
-    async def get_run(self, run_id: str) -> Run | None:
-        """See Store."""
-        row = self._one(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ?", (run_id,))
-        return self._run(row) if row else None
-
-    async def find_runs(self, plan_id: str, *, after_index: int = -1, limit: int = 100) -> list[Run]:
-        """See Store."""
-        found = self._all(
-            f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE plan = (SELECT pk FROM plans WHERE id = ?)"
-            " AND point_index > ? ORDER BY point_index LIMIT ?",
-            (plan_id, after_index, limit),
-        )
-        return [self._run(row) for row in found]
-
-    # -- records, requests, events ---------------------------------------------------------------------------
-
     async def put(
         self, kind: str, record_id: str, body: Any, *, subject: str | None = None, durable: bool = True
     ) -> bool:
         """See Store."""
         return await self._write(lambda tx: tx.put(kind, record_id, body, subject=subject), durable=durable)
-
-    async def get(self, kind: str, record_id: str) -> Any:
-        """See Store."""
-        row = self._one("SELECT body FROM records WHERE kind = ? AND id = ?", (kind, record_id))
-        return rows.decode_json(row[0]) if row else None
-
-    async def find(
-        self, kind: str, *, subject: str | None = None, after: int = 0, limit: int = 100, newest_first: bool = False
-    ) -> list[tuple[int, str, Any]]:
-        """See Store."""
-        restrict = " AND subject = ?" if subject is not None else ""
-        values = (subject,) if subject is not None else ()
-        order = "DESC" if newest_first else "ASC"
-        if newest_first and after:
-            restrict += " AND seq < ?"
-        else:
-            restrict += " AND seq > ?"
-        found = self._all(
-            f"SELECT seq, id, body FROM records WHERE kind = ?{restrict} ORDER BY seq {order} LIMIT ?",
-            (kind, *values, after, limit),
-        )
-        return [(row[0], row[1], rows.decode_json(row[2])) for row in found]
-
-    async def has_work(self) -> bool:
-        """See Store."""
-        row = self._one(
-            "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'pending' AND needs_left = 0)"
-            f" OR EXISTS (SELECT 1 FROM jobs WHERE state IN ({_ABROAD}) AND state NOT IN ('held','paused'))"
-            " OR EXISTS (SELECT 1 FROM plans WHERE next_index < total AND paused = 0 AND stopped = 0)"
-            " OR EXISTS (SELECT 1 FROM requests WHERE carried = 0)"
-        )
-        return bool(row and row[0])
 
     async def request(self, request: Request) -> None:
         """See Store."""
@@ -488,40 +303,9 @@ class SQLiteStore:
 
         return await self._write(add, durable=False)
 
-    async def events(self, *, after: int = 0, subject: str | None = None, limit: int = 100) -> list[Event]:
-        """See Store."""
-        self._all("BEGIN")  # one look: rows that are packed meanwhile would otherwise be seen in neither place
-        try:
-            only = history.Filter() if subject is None else self._of_subject(subject)
-            return history.read(self._all, after=after, only=only, limit=limit)
-        finally:
-            self._all("COMMIT")
-
-    def _of_subject(self, subject: str) -> history.Filter:
-        if subject.startswith("job-"):
-            job = self._one("SELECT pk, first_seq FROM jobs WHERE id = ?", (subject,))
-            pk, since = job or (0, 0)
-            return history.Filter(" AND e.job = ?", (pk,), lambda row: row[3] == subject, since)
-        plan = self._one("SELECT pk, first_seq FROM plans WHERE id = ?", (subject,))
-        if plan is not None:
-            clause = " AND (j.plan = ? OR e.subject = ?)"
-            return history.Filter(
-                clause, (plan[0], subject), lambda row: row[7] == plan[0] or row[3] == subject, plan[1]
-            )
-        run = self._one("SELECT r.pk, p.first_seq FROM runs r JOIN plans p ON p.pk = r.plan WHERE r.id = ?", (subject,))
-        if run is not None:
-            clause = " AND (j.run = ? OR e.subject = ?)"
-            return history.Filter(clause, (run[0], subject), lambda row: row[6] == run[0] or row[3] == subject, run[1])
-        return history.Filter(" AND e.subject = ?", (subject,), lambda row: row[3] == subject)
-
     async def pack(self, *, keep: int = history.KEEP, batch: int = history.BATCH) -> int:
         """See Store."""
         return await self._writer.run(lambda db: history.pack(db, keep=keep, batch=batch), durable=False)
-
-    async def seqs(self) -> tuple[int, int]:
-        """See Store."""
-        found = dict(self._all("SELECT key, value FROM meta WHERE key IN ('seq', 'durable_seq')"))
-        return found["seq"], found["durable_seq"]
 
     async def make_durable(self) -> int:
         """See Store."""
@@ -550,10 +334,6 @@ class SQLiteStore:
 def memory_store() -> SQLiteStore:
     """A store that lives in this process only: the same code on an in-memory database, so the two cannot differ."""
     return SQLiteStore(":memory:")
-
-
-# To the letter as in the schema: SQLite uses a partial index only for the same words.
-_ABROAD = "'held','submitting','queued','running','paused','collecting'"
 
 
 def _hold(connection: sqlite3.Connection, lead: Lead, until: float) -> None:
