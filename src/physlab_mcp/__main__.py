@@ -17,6 +17,7 @@ def _engine() -> int:
     for name in words:
         options[name].append(Path(next(words)))
     last = {name: places[-1] if places else None for name, places in options.items()}
+    begun = time.monotonic()
     try:
         reason = run_engine(last["--data-dir"], config_file=last["--config"], roots=options["--root"])
     except PhyslabError as error:
@@ -25,8 +26,10 @@ def _engine() -> int:
     except Exception:
         # A defect of ours must not leave a week-long run alone: begin again, as after any other death.
         logging.getLogger(__name__).exception("the engine failed; it starts again")
-        time.sleep(min(60.0, 2.0 ** int(os.environ.get("PHYSLAB_ENGINE_STARTS", "0"))))
-        os.environ["PHYSLAB_ENGINE_STARTS"] = str(int(os.environ.get("PHYSLAB_ENGINE_STARTS", "0")) + 1)
+        held = time.monotonic() - begun > 60
+        starts = 0 if held else int(os.environ.get("PHYSLAB_ENGINE_STARTS", "0"))
+        time.sleep(min(60.0, 2.0**starts))
+        os.environ["PHYSLAB_ENGINE_STARTS"] = str(starts + 1)
         os.execv(sys.executable, [sys.executable, "-m", "physlab_mcp", *sys.argv[1:]])  # noqa: S606
     sys.stderr.write(f"engine: {reason}\n")
     return 0

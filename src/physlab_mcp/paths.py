@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from physlab_mcp.errors import ForbiddenError
+from physlab_mcp.errors import ForbiddenError, UnavailableError
 
 
 def default_data_dir() -> Path:
@@ -28,11 +28,34 @@ class DataDir:
         self.root = Path(root).expanduser().absolute()
 
     def create(self) -> DataDir:
-        """Make the directory (0700) and its rooms."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for place in (self.blobs, self.jobs, self.spool, self.logs):
-            place.mkdir(exist_ok=True, mode=0o700)
+        """Make the directory (0700) and its rooms.
+
+        Raises:
+            UnavailableError: it cannot be made, is no directory, or cannot be written to.
+
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for place in (self.blobs, self.jobs, self.spool, self.logs):
+                place.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise self._useless(
+                "it is no directory" if self._no_directory() else error.strerror or str(error)
+            ) from None
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise self._useless("it is not writable")
         return self
+
+    def _no_directory(self) -> bool:
+        return os.path.lexists(self.root) and not self.root.is_dir()
+
+    def _useless(self, reason: str) -> UnavailableError:
+        return UnavailableError(
+            f"The data directory {self.root} cannot be used: {reason}.",
+            field="data_dir",
+            got=str(self.root),
+            remedy="Name a folder that you may write to with --data-dir or $PHYSLAB_DATA_DIR, or mend its permissions.",
+        )
 
     @property
     def store(self) -> Path:

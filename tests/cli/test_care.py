@@ -90,3 +90,38 @@ def test_a_wrong_configuration_stops_every_command(physlab):
     for words in (["config", "check"], ["jobs", "list"], ["install", "cursor"]):
         answer = physlab(*words, code=1)
         assert "'retention'" in answer.err
+
+
+@pytest.mark.parametrize("words", [["jobs", "list"], ["run", "c.json"], ["engine", "run"]])
+def test_a_data_directory_that_is_none_is_told(physlab, words):
+    name = physlab.write("c.json", CONSTANT)
+    error = physlab("--json", "--data-dir", name, *words, code=1).json["error"]
+    assert error["code"] == "unavailable"
+    assert error["got"] == name
+    assert "no directory" in error["message"]
+    assert "--data-dir" in error["remedy"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_data_directory_that_is_read_only_is_told(physlab):
+    physlab("jobs", "list")
+    physlab.data.chmod(0o500)
+    try:
+        assert "not writable" in physlab("jobs", "list", code=1).err
+    finally:
+        physlab.data.chmod(0o700)
+
+
+def test_doctor_looks_whether_the_data_directory_is_one(physlab):
+    name = physlab.write("a file", "")
+    for where, text in ((name, "no directory"), (f"{name}/below", "cannot be made")):
+        answer = physlab("--data-dir", where, "doctor", code=1)
+        assert text in answer.out
+        assert "chmod" not in answer.out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
+def test_doctor_quotes_paths_in_what_to_type(physlab):
+    place = physlab.folder / "my data"
+    place.mkdir(mode=0o755)
+    assert f"chmod 700 '{place}'" in physlab("--data-dir", str(place), "doctor").out

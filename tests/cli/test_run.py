@@ -105,6 +105,40 @@ def test_waiting_ends_at_its_time_out_and_the_run_goes_on(physlab):
     physlab("jobs", "cancel", run_id)
 
 
+def test_an_interrupted_run_leaves_its_id_as_json(physlab):
+    import json
+    import time
+
+    name = physlab.write("long.json", SLEEP)
+    with subprocess.Popen(
+        physlab.command("--json", "run", name), cwd=physlab.folder, env=physlab.environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not (jobs := physlab("--json", "jobs", "list").json["jobs"]):
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert json.loads(out) == {"run_id": jobs[0]["id"], "interrupted": True}
+    physlab("jobs", "cancel", jobs[0]["id"])
+
+
+@pytest.mark.parametrize("words", [["run", "c.json"], ["demo"]])
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_submitted(physlab, words):
+    physlab.write("c.json", CONSTANT)
+    answer = physlab("--json", *words, "--out", "c.json/below", code=1)
+    assert answer.json["error"]["code"] == "unavailable"
+    assert answer.json["error"]["field"] == "--out"
+    assert physlab("--json", "jobs", "list").json["jobs"] == []
+
+
+def test_looking_for_the_output_folder_leaves_nothing(physlab):
+    wrong = physlab.write("wrong.json", {"nodes": [{"id": "a", "tool": "nope"}]})
+    physlab("run", wrong, "--out", "made/deep", code=1)
+    assert not (physlab.folder / "made").exists()
+
+
 def test_ctrl_c_leaves_the_run_alone(physlab):
     name = physlab.write("long.json", SLEEP)
     with subprocess.Popen(

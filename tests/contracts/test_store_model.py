@@ -105,7 +105,7 @@ class StoreMachine(RuleBasedStateMachine):
         while ended:
             one, state, told = ended.pop()
             job = self.jobs[one]
-            if state is S.SKIPPED and job.state not in WAITING:
+            if one != job_id and state is S.SKIPPED and job.state not in WAITING:
                 continue
             job.state = state
             job.version += len(told)

@@ -242,3 +242,20 @@ def test_a_run_without_anything_still_gives_a_report(blobs):
 def test_a_bad_bibliography_is_refused_before_anything_is_drawn(report, blobs):
     with pytest.raises(RequestError, match=r"bib\[0\], entry 'a', line 1"):
         publish(msgspec.structs.replace(report, bib=("@article{a, title={x}",)), blobs)
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+def test_mathematics_in_parameters_is_set(report, blobs, copies):
+    first = report.nodes[0]
+    params = {"x_label": "$a_0$ of it", "plain": "costs 5$", **{f"p{i}": f"$b_{i}$" for i in range(6)}}
+    nodes = tuple(
+        msgspec.structs.replace(first, node_id=f"n{i}", params={**params, **{f"v{j}": f"$c_{i}$" for j in range(6)}})
+        for i in range(copies)
+    )
+    text = text_of(publish(msgspec.structs.replace(report, nodes=nodes), blobs))
+    methods = text[text.index("3 Methods") :]
+    assert "of it" in methods
+    assert "$a_0$" not in methods
+    assert "$b_" not in methods
+    assert "$c_" not in methods
+    assert "costs 5$" in methods

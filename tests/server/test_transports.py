@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
 
 from physlab_mcp.engine.link import ask
 from physlab_mcp.errors import ForbiddenError
@@ -142,3 +145,76 @@ def test_the_token_is_made_once_and_readable_by_its_owner_only(tmp_path: Path):
     path.chmod(0o644)
     with pytest.raises(ForbiddenError):
         http_token(path)
+
+
+def started(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+
+
+def refusal(*words: str) -> str:
+    done = started(*words)
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    assert "serves" not in done.stderr
+    return done.stderr
+
+
+def test_a_port_that_is_taken_is_told(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        told = refusal("--http", "--port", str(port), "--data-dir", str(tmp_path / "data"))
+    assert f"127.0.0.1:{port}" in told
+    assert "--port" in told
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_is_none_is_wrong_usage(port):
+    assert "0 to 65535" in refusal("--http", f"--port={port}")
+
+
+def test_serving_others_without_a_token_is_refused_before_it_is_announced(tmp_path):
+    config = tmp_path / "off.json"
+    config.write_text('{"auth": {"mode": "off"}}')
+    data = str(tmp_path / "data")
+    assert "loopback" in refusal(
+        "--http", "--host", "0.0.0.0", "--port", "0", "--config", str(config), "--data-dir", data
+    )
+
+
+def test_a_data_directory_that_is_none_is_told(tmp_path):
+    place = tmp_path / "file"
+    place.touch()
+    assert f"The data directory {place} cannot be used" in refusal("--data-dir", str(place))
+    assert f"The data directory {place} cannot be used" in refusal("--http", "--port", "0", "--data-dir", str(place))
+
+
+def test_what_is_announced_answers(tmp_path):
+    command = [sys.executable, "-c", PROGRAM, "--http", "--port", "0", "--data-dir", str(tmp_path / "data")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            url = server.stderr.readline().split()[2].rstrip(";")
+            assert httpx2.post(url, json=INITIALIZE, headers=ACCEPT).status_code == 401
+            token = (tmp_path / "data" / "http.token").read_text().strip()
+            headers = {**ACCEPT, "authorization": f"Bearer {token}"}
+            assert httpx2.post(url, json=INITIALIZE, headers=headers).status_code == 200
+        finally:
+            server.terminate()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "wrong"),
+    [
+        ("diagnose_failure", {}, {"missing": ["job_id"], "unknown": []}),
+        ("compare_runs", {"run_a": "run-1"}, {"missing": ["run_b"], "unknown": []}),
+        ("design_experiment", {"goal": "x", "gaol": "y"}, {"missing": [], "unknown": ["gaol"]}),
+    ],
+)
+async def test_wrong_arguments_of_a_prompt_are_invalid_parameters(lab, name, arguments, wrong):
+    async with Client(build(lab)) as client:
+        with pytest.raises(MCPError) as caught:
+            await client.get_prompt(name, arguments)
+    assert caught.value.code == INVALID_PARAMS
+    assert caught.value.data == {"prompt": name, **wrong}
+    assert all(one in caught.value.message for one in (*wrong["missing"], *wrong["unknown"]))

@@ -20,6 +20,13 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
 
 
 @pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Router]:
+    """The door to a lab whose engine runs."""
+    async with held_lab(tmp_path / "data", roots=[tmp_path], start_engine=True) as opened:
+        yield opened.router
+
+
+@pytest.fixture
 def router(lab: Lab) -> Router:
     """The door to all methods."""
     return lab.router

@@ -225,3 +225,137 @@ async def test_a_csv_is_shown_as_a_cut_table(lab, router):
     ref = lab.blobs.put(text.encode(), name="t.csv", media_type="text/csv")
     body = (await router.call(JOBS, {"method": "artifact", "sha256": f"sha256:{ref.sha256}"})).structured
     assert (body["columns"], body["total_rows"], body["cut"]) == (["x", "y"], 1000, True)
+
+
+def both(reply: Reply) -> int:
+    """Characters of object and text together."""
+    return len(json.dumps(reply.structured, ensure_ascii=False, separators=(",", ":"))) + len(reply.text)
+
+
+async def result_of_run(router: Router, spec: dict[str, Any], **more: Any) -> Reply:
+    reply = await router.call(RUNS, {"method": "run_dag", "spec": spec, "wait_s": 25, **more})
+    assert reply.structured["state"] == "succeeded", reply.text
+    return reply
+
+
+def writing(count: int) -> dict[str, Any]:
+    script = f"mkdir -p artifacts; for i in $(seq {count}); do echo $i > artifacts/a_file_$i.csv; done"
+    return {"tool": "command", "params": {"command": ["sh", "-c", script]}}
+
+
+async def test_a_run_with_many_files_answers_shortly_and_says_what_is_left_out(live):
+    reply = await result_of_run(live, {"nodes": [{"id": "c", **writing(120)}]})
+    body = reply.structured
+    replies.RunReply(**body)
+    assert both(reply) < 8_000
+    assert len(body["artifacts"]) == 8
+    assert body["meta"]["more_artifacts"] == 112
+    assert "112 more" in body["truncated"][0]
+    assert "112 more" in reply.text
+    assert len(reply.links) <= 12
+    named = {one["sha256"].removeprefix("sha256:") for one in body["artifacts"]}
+    assert named <= {link.uri.rpartition("/")[2] for link in reply.links}
+    job = {"method": "job_result", "job_id": body["nodes"][0]["job_id"]}
+    assert both(await live.call(JOBS, job)) < 8_000
+    assert len((await live.call(JOBS, {**job, "response_format": "detailed"})).structured["artifacts"]) == 120
+
+
+async def test_pages_of_a_run_with_figures_stay_small_and_reach_every_node(live):
+    node = {"tool": "quantum", "method": "hydrogen_orbital", "visual_outputs": {"static": True}}
+    nodes = [{"id": f"o{n}", **node, "params": {"n": n, "l": 0, "m": 0, "grid_points": 17}} for n in (1, 2, 3, 4)]
+    reply = await result_of_run(live, {"nodes": nodes})
+    run_id, seen = reply.structured["run_id"], []
+    call: dict[str, Any] = {"method": "run_result", "run_id": run_id}
+    while True:
+        reply = await live.call(RUNS, call)
+        assert both(reply) < 8_500
+        assert "characters left out" not in reply.text
+        seen += [row["node_id"] for row in reply.structured["nodes"]]
+        for row in reply.structured["nodes"]:
+            assert all(len({"png", "svg", "csv_path", "mp4_path"} & one.keys()) == 1 for one in row["figures"])
+        if "next_cursor" not in reply.structured:
+            break
+        call = reply.structured["next"]
+    assert sorted(seen) == ["o1", "o2", "o3", "o4"]
+    detailed = await live.call(RUNS, {"method": "run_result", "run_id": run_id, "response_format": "detailed"})
+    rows = detailed.structured["nodes"]
+    assert len(rows) == 4
+    pictures = [len(one["png_b64"]) for row in rows for one in row["figures"] if "png_b64" in one]
+    assert pictures
+    assert sum(pictures) <= 400_000
+
+
+async def test_a_sweeps_table_shows_whole_values_and_counts_its_points(live):
+    node = {"id": "c", "tool": "flow", "method": "passthrough", "params": {"value": 1}}
+    sweep = {"space": {"c.value": {"linspace": [0, 1, 7]}}}
+    reply = await result_of_run(live, {"nodes": [node]}, sweep=sweep)
+    assert "7 of 7" in reply.text
+    assert reply.structured["meta"]["points"] == {"done": 7, "total": 7}
+    assert "c.value=0.5 " in reply.text
+    assert "left out" not in reply.text
+
+
+async def test_explain_cache_tells_differences_first_and_knows_its_nodes(live):
+    def spec(value: int) -> dict[str, Any]:
+        node = {"tool": "flow", "method": "passthrough"}
+        return {"nodes": [{"id": f"n{i:03}", **node, "params": {"value": i}} for i in range(60)]
+                + [{"id": "z", **node, "params": {"value": value}}]}  # fmt: skip
+
+    first = (await result_of_run(live, spec(1000))).structured["run_id"]
+    second = (await result_of_run(live, spec(2000))).structured["run_id"]
+    call = {"method": "explain_cache", "run_id": second, "other_run_id": first}
+    reply = await live.call(RUNS, call)
+    assert reply.structured["nodes"][0]["node"] == "z"
+    assert reply.structured["counts"] == {"different": 1, "equal": 60, "not_compared": 0}
+    assert both(reply) < 8_000
+    assert "more nodes left out" in reply.text
+    assert "{'" not in reply.text
+    error = error_of(await live.call(RUNS, {**call, "node_id": "n00"}))
+    assert (error["code"], error["field"]) == ("not_found", "node_id")
+    assert "Nearest: n0" in error["remedy"]
+    unknown = error_of(await live.call(RUNS, {**call, "other_run_id": "run-unknown00"}))
+    assert unknown["field"] == "other_run_id"
+
+
+async def test_an_error_names_the_callers_own_parameter_and_its_example_is_a_valid_call(router):
+    error = error_of(await router.call(RUNS, {"method": "run_status", "run_id": "run-unknown00"}))
+    assert error["field"] == "run_id"
+    run_id = (await router.call(RUNS, {"method": "run_dag", "spec": SPEC})).structured["run_id"]
+    error = error_of(await router.call(RUNS, {"method": "run_status", "run_id": run_id, "cursor": "x"}))
+    assert error["field"] == "cursor"
+    assert error["example"].keys() >= {"method", "run_id"}
+
+
+async def test_a_defect_in_the_text_names_its_node(router):
+    spec = {"nodes": [{"id": "c", "tool": "constants_get", "params": {"name": "R_inf", "zz": 1}}]}
+    assert "node c: params.zz: " in (await router.call(RUNS, {"method": "define_dag", "spec": spec})).text
+    assert "node c: params.zz: " in (await router.call(RUNS, {"method": "validate_dag", "spec": spec})).text
+
+
+async def test_next_of_a_checked_dag_names_it_instead_of_repeating_it(router):
+    dag_id = (await router.call(RUNS, {"method": "define_dag", "spec": SPEC})).structured["dag_id"]
+    stored = (await router.call(RUNS, {"method": "validate_dag", "dag_id": dag_id})).structured
+    assert stored["next"]["dag_id"] == dag_id
+    assert "next" not in (await router.call(RUNS, {"method": "validate_dag", "spec": SPEC})).structured
+
+
+async def test_an_unknown_tool_is_answered_with_the_nearest_names(router):
+    reply = await router.call(RUNS, {"method": "catalog", "tool": "constant_get"})
+    assert "constants_get" in reply.structured["nearest"]
+    assert "constants_get" in reply.text
+
+
+@pytest.mark.parametrize("data", [b"<svg>" + b'<path d="M 0 1"/>' * 2000, b"\x01\x02" * 5000, "é".encode() * 9000])
+async def test_a_long_text_is_cut_to_a_concise_reply(lab, router, data):
+    ref = lab.blobs.put(data, name="a.svg", media_type="image/svg+xml")
+    reply = await router.call(JOBS, {"method": "artifact", "sha256": ref.sha256, "max_kb": 64, "as": "text"})
+    assert both(reply) < 8_500
+    assert reply.structured["cut"] is True
+
+
+async def test_a_wide_table_is_cut_to_a_concise_reply(lab, router):
+    text = "\n".join(",".join(f"column {i} {j}" for j in range(400)) for i in range(100))
+    ref = lab.blobs.put(text.encode(), name="t.csv", media_type="text/csv")
+    reply = await router.call(JOBS, {"method": "artifact", "sha256": ref.sha256, "max_kb": 64})
+    assert reply.structured["cut"] is True
+    assert both(reply) < 8_500

@@ -104,8 +104,11 @@ class Backend(Protocol):
         """These are in the store now; the backend may forget them."""
         ...
 
-    async def adopt(self, jobs: Sequence[Job]) -> None:
-        """Take over jobs that another engine dispatched: what became of them comes through `drain`."""
+    async def adopt(self, jobs: Sequence[Job], told: Mapping[str, int]) -> None:
+        """Take over jobs that another engine dispatched: what became of them comes through `drain`.
+
+        `told`: how many lines of a job's event file the store has already.
+        """
         ...
 
     async def cancel(self, jobs: Sequence[Job]) -> None:

@@ -34,6 +34,7 @@ from physlab_mcp.backends.process import (
 from physlab_mcp.backends.runner_parts.attempt import KEPT_ENV
 from physlab_mcp.backends.runner_parts.files import write_new
 from physlab_mcp.backends.runner_parts.outcome import failure_of, result_of
+from physlab_mcp.backends.safe_copy import identity
 from physlab_mcp.errors import NotFoundError, RejectedError, UnavailableError
 from physlab_mcp.schemas.artifact import ArtifactRef
 from physlab_mcp.schemas.job import Job
@@ -72,7 +73,7 @@ def _attempt(folder: Path, number: int) -> Path:
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         body = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 
@@ -134,6 +135,9 @@ class Commands:
                 box=attempt / "box", checkpoint=folder / "checkpoint", workdir=workdir, roots=roots, mounts=mounts,
                 readable=[attempt / "script"] if spec.script is not None else [], hidden=self._hidden,
             )  # fmt: skip
+            bound = {m.target: identity(Path(m.source)) for m in mounts} if box is not None else {}
+            if box is not None and work is not None:
+                bound[str(work)] = identity(work)
             times = [t for t in (spec.timeout_s, spec.resources.time_limit_s) if t is not None]
             body = {
                 "format": 1, "job_id": job.id, "attempt": job.attempt, "fence": job.fence,
@@ -144,7 +148,7 @@ class Commands:
                     "cpu": spec.resources.cpu, "memory_bytes": spec.resources.memory_bytes,
                     "timeout_s": min(times, default=None),
                 },
-                "sandbox": None if box is None else {"argv": box},
+                "sandbox": None if box is None else {"argv": box, "guard": sandbox.guard(bound)},
                 "cores": str(folder.parent.parent / ".cores"), "notify": notify,
             }  # fmt: skip
             write_new(str(folder / "spec.json"), json.dumps(body).encode(), replace=True)

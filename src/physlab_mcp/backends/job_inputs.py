@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from physlab_mcp.backends.safe_copy import copy_into
 from physlab_mcp.errors import ForbiddenError, RejectedError, RequestError
 from physlab_mcp.paths import confine
 from physlab_mcp.schemas.artifact import ArtifactRef
@@ -69,6 +68,11 @@ def check_shape(spec: JobSpec) -> None:
     for word in (*(spec.command or ()), *spec.env, *spec.env.values()):
         if "\0" in word:
             raise RequestError("A NUL character cannot stand in a command.", field="job_spec", got=word[:80])
+    for text in (*(spec.command or ()), spec.script or "", *spec.env, *spec.env.values(), spec.workdir or ""):
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise RequestError(
+                "A text holds half of a surrogate pair.", field="job_spec", got=ascii(text[:80]), remedy="Send UTF-8."
+            )
     for name in spec.env:
         if not name or "=" in name or name.startswith(_OURS):
             raise RequestError(
@@ -83,6 +87,15 @@ def check_shape(spec: JobSpec) -> None:
             )  # fmt: skip
 
 
+def _refuse_holder(real: Path, kept: Sequence[Path], named: str, *, field: str) -> None:
+    """Refuse a folder that holds the data directory or the working folder itself."""
+    if any(place.resolve().is_relative_to(real) for place in kept):
+        raise ForbiddenError(
+            f"{field} names {named!r}, which holds physlab's own data or the job's working folder.",
+            field=field, got=named, remedy="Name the folder inside it that the command needs.",
+        )  # fmt: skip
+
+
 def check_mounts(spec: JobSpec, roots: Sequence[Path], hidden: Sequence[Path], *, workdir: Path) -> list[Mount]:
     """The mounts with real sources and absolute targets.
 
@@ -94,6 +107,7 @@ def check_mounts(spec: JobSpec, roots: Sequence[Path], hidden: Sequence[Path], *
     checked: list[Mount] = []
     for mount in spec.mounts:
         source = allowed(mount.source, roots, hidden, field="mounts.source")
+        _refuse_holder(source, hidden, mount.source, field="mounts.source")
         target = PurePosixPath(mount.target)
         if ".." in target.parts or not target.parts:
             raise ForbiddenError(
@@ -134,18 +148,17 @@ def bring_inputs(
                 f"The input target {target!r} leads out of the working folder.",
                 field="inputs.target", got=target, remedy="Give a path relative to the working folder, without '..'.",
             )  # fmt: skip
-        place = confine(workdir / target, [workdir], field="inputs.target", must_exist=False)
         real = _artifact(source, blobs) if source.startswith("sha256:") else allowed(
             source, roots, hidden, field="inputs.source"
         )  # fmt: skip
-        if place == real:
+        if Path(os.path.normpath(workdir / target)) == real:
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
         if real.is_dir():
-            shutil.copytree(real, place, symlinks=True, dirs_exist_ok=True)
+            _refuse_holder(real, [*hidden, workdir], source, field="inputs.source")
+            copy_into(workdir, target, real)
             brought.append({"source": source, "target": target})
         elif real.is_file():
-            brought.append({"source": source, "target": target, "sha256": _copy(real, place)})
+            brought.append({"source": source, "target": target, "sha256": copy_into(workdir, target, real)})
         else:
             raise ForbiddenError(
                 f"The input {source!r} is neither a file nor a folder.",
@@ -161,13 +174,3 @@ def _artifact(source: str, blobs: BlobStore | None) -> Path:
             field="inputs.source", got=source, remedy="Run the experiment that makes it again.",
         )  # fmt: skip
     return blobs.path(source)
-
-
-def _copy(source: Path, target: Path) -> str:
-    digest = hashlib.sha256()
-    with source.open("rb") as stream, target.open("wb") as copy:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-            copy.write(chunk)
-    target.chmod(source.stat().st_mode & 0o700 | 0o600)
-    return digest.hexdigest()

@@ -48,6 +48,7 @@ def carry_out(attempt: Attempt) -> dict[str, Any]:
     code = None if failure is None else 127
     if failure is None:
         attempt.note(attempt.child_pid)
+        poke(attempt.spec.get("notify"))
         attempt.event("started", {"pid": attempt.child_pid})
         verdict = attempt.watch()
         grace_s = attempt.limits.get("grace_s", GRACE_S) if verdict in ("cancelled", "timeout") else 0.0

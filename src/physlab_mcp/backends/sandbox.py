@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from physlab_mcp.schemas.job import Mount
@@ -50,6 +50,24 @@ def argv(
     for place in readable:
         words += ["--ro-bind", str(place), str(place)]
     return [*words, "--chdir", str(workdir)]
+
+
+# Runs inside, before the command: what was bound must be what was checked, or somebody swapped it in between.
+_GUARD = """n=$1; shift
+while [ "$n" -gt 0 ]; do
+  if [ "$(stat -c %d:%i -- "$1")" != "$2" ]; then echo "$1 was changed after it was checked" >&2; exit 126; fi
+  shift 2; n=$((n - 1))
+done
+exec "$@"
+"""
+
+
+def guard(bound: Mapping[str, str]) -> list[str]:
+    """Words before the command that compare each bound place with its `device:inode`."""
+    if not bound:
+        return []
+    pairs = [word for pair in bound.items() for word in pair]
+    return ["/bin/sh", "-c", _GUARD, "guard", str(len(bound)), *pairs]
 
 
 def _system() -> list[str]:

@@ -25,8 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PhyslabError as error:
         return out.error(error)
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; what was submitted goes on. See it with: physlab jobs list\n")
-        return 130
+        return out.interrupted()
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

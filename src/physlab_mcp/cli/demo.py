@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from physlab_mcp.cli.gallery import try_folder
 from physlab_mcp.cli.opened import with_lab
 from physlab_mcp.cli.report import all_nodes, leave_outputs
 from physlab_mcp.cli.run import submit, tell_failure
@@ -26,6 +27,7 @@ _ELECTRON_TO_PROTON = 5.446170214889e-4
 def demo(args: Namespace, out: Output) -> int:
     """Run the packaged experiment; exit code 1 if a number is not what theory says."""
     spec = json.loads(packaged("hydrogen_2p.json"))
+    try_folder(args.out)
 
     async def work(lab: Lab) -> int:
         run_id = await submit(lab, spec, use_cache=not args.no_cache, out=out)

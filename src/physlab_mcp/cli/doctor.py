@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -96,16 +97,25 @@ def _data(args: Namespace) -> Iterator[Finding]:
 
     data = data_of(args)
     if not data.root.exists():
-        yield Finding("data directory", "ok", f"{data.root} (made at first use)")
+        above = next(one for one in data.root.parents if one.exists())
+        if above.is_dir() and os.access(above, os.W_OK | os.X_OK):
+            yield Finding("data directory", "ok", f"{data.root} (made at first use)")
+        else:
+            text = f"{data.root} cannot be made: {above} is {'not writable' if above.is_dir() else 'no directory'}"
+            yield Finding("data directory", "fail", text, "Name another with --data-dir.")
         return
-    if not os.access(data.root, os.W_OK):
-        yield Finding(
-            "data directory", "fail", f"{data.root} is not writable", "Mend its permissions, or use --data-dir."
-        )
+    if not data.root.is_dir():
+        yield Finding("data directory", "fail", f"{data.root} is no directory", "Name another with --data-dir.")
+        return
+    if not os.access(data.root, os.W_OK | os.X_OK):
+        remedy = f"chmod u+rwx {shlex.quote(str(data.root))}, or use --data-dir."
+        yield Finding("data directory", "fail", f"{data.root} is not writable", remedy)
         return
     mode = data.root.stat().st_mode & 0o077
     if mode and sys.platform != "win32":
-        yield Finding("data directory", "warn", f"{data.root} is open to others", f"chmod 700 {data.root}")
+        yield Finding(
+            "data directory", "warn", f"{data.root} is open to others", f"chmod 700 {shlex.quote(str(data.root))}"
+        )
     kind = file_system_of(data.root)
     if kind in NETWORK_FILE_SYSTEMS:
         remedy = "Use a local disk (--data-dir), or let one host only use it."
@@ -134,7 +144,9 @@ def _store(args: Namespace) -> Iterator[Finding]:
         remedy = "Install the physlab that wrote it, or use another --data-dir."
         yield Finding("store", "fail", f"{path} has schema {found}; this physlab knows up to {newest()}", remedy)
     elif check != "ok":
-        remedy = f"Stop the engine and put a backup in its place: {path}.schema-*.backup, or your own."
+        remedy = (
+            f"Stop the engine and put a backup in its place: {shlex.quote(str(path))}.schema-*.backup, or your own."
+        )
         yield Finding("store", "fail", f"{path} is damaged: {check}", remedy)
     else:
         yield Finding("store", "ok", f"{path}: SQLite {sqlite3.sqlite_version}, schema {found}, intact")

@@ -20,7 +20,7 @@ def run(args: Namespace, out: Output) -> int:
     from physlab_mcp.lab import run_engine
 
     config_of(args)  # a broken configuration is told here, on the terminal, not in the engine's log
-    data = data_of(args)
+    data = data_of(args).create()
     out.note(f"The engine of {data.root} writes to {data.engine_log}; Ctrl-C stops it.")
     config_file = Path(args.config) if args.config else None
     reason = run_engine(data.root, config_file=config_file, roots=roots_of(args))
@@ -78,7 +78,7 @@ def logs(args: Namespace, out: Output) -> int:
     data = data_of(args)
     try:
         text = data.engine_log.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ConflictError(
             f"There is no engine log in {data.logs}: no engine ran here yet.", got=str(data.engine_log),
             remedy="Submit something, or name the right --data-dir.",

@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +35,7 @@ class Gallery:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UnavailableError(
-                f"The folder {folder} cannot be made: {error.strerror}.",
-                got=str(folder),
-                remedy="Name another with --out.",
-            ) from None
+            raise _useless(folder, error) from None
 
     def add(self, nodes: Sequence[NodeView]) -> None:
         """Every figure and file of these nodes, and `values.json`."""
@@ -95,6 +93,36 @@ def folder_of(title: str, handle: str, out: str | None) -> Path:
         return Path(out).expanduser().absolute()
     words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60].rstrip("-") or "experiment"
     return Path.cwd() / "physlab-out" / f"{words}-{handle}"
+
+
+def try_folder(out: str | None) -> None:
+    """Look whether the outputs can be left: make the folder and a file in it, and remove both again.
+
+    Raises:
+        UnavailableError: they cannot; told before anything is computed.
+
+    """
+    folder = Path(out).expanduser().absolute() if out else Path.cwd() / "physlab-out"
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _useless(folder, error) from None
+    finally:
+        for one in made:
+            with suppress(OSError):  # not made after all, or in use by another command
+                one.rmdir()
+
+
+def _useless(folder: Path, error: OSError) -> UnavailableError:
+    return UnavailableError(
+        f"The folder {folder} cannot be made or written to: {error.strerror}.",
+        field="--out",
+        got=str(folder),
+        remedy="Name another with --out.",
+    )
 
 
 def near(path: Path) -> str:

@@ -15,6 +15,7 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
+        self.submitted: str | None = None  # a handle that whoever asked must get, even if the command is interrupted
 
     @property
     def live(self) -> bool:
@@ -34,8 +35,16 @@ class Output:
 
     def answer(self, body: Any) -> None:
         """The whole answer for a program; nothing without --json."""
+        self.submitted = None
         if self.as_json:
             print(json.dumps(body, indent=2, ensure_ascii=False, default=str), flush=True)
+
+    def interrupted(self) -> int:
+        """The command is interrupted: the handle of what it submitted, and the exit code of it."""
+        if self.submitted is not None:
+            self.answer({"run_id": self.submitted, "interrupted": True})
+        sys.stderr.write("Interrupted; what was submitted goes on. See it with: physlab jobs list\n")
+        return 130
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Rows under headings."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physlab_mcp.cli.gallery import Gallery, folder_of, near, show
+from physlab_mcp.cli.gallery import Gallery, folder_of, near, show, try_folder
 from physlab_mcp.cli.opened import OWNER, with_lab
 from physlab_mcp.errors import RequestError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def report(args: Namespace, out: Output) -> int:
     """Write a finished run up, and copy what it left into a folder."""
+    try_folder(args.out)
 
     async def work(lab: Lab) -> int:
         status = await lab.engine.status(args.run, owner=OWNER, limit=0)

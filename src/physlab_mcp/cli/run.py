@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from physlab_mcp.cli.gallery import try_folder
 from physlab_mcp.cli.opened import OWNER, with_lab
 from physlab_mcp.cli.report import all_nodes, leave_outputs, read_bib
 from physlab_mcp.cli.watch import follow, what_happened
@@ -28,6 +29,8 @@ def run(args: Namespace, out: Output) -> int:
     beside = Path(args.file).with_suffix(".bib")
     bib = args.bib or (beside if args.file != "-" and beside.is_file() else None)
     references = read_bib(bib)
+    if not args.detach:
+        try_folder(args.out)
 
     async def work(lab: Lab) -> int:
         run_id = await submit(lab, spec, use_cache=not args.no_cache, parallelism=args.parallelism, out=out)
@@ -73,7 +76,9 @@ async def submit(lab: Lab, spec: Mapping[str, Any], *, use_cache: bool, parallel
             details=[msgspec.to_builtins(one) for one in checked.errors],
         )
     plan = plan_for(checked.dag, registry=lab.registry, owner=OWNER, use_cache=use_cache, parallelism=parallelism)
-    return await lab.engine.submit_plan(plan, checked.dag)
+    run_id = await lab.engine.submit_plan(plan, checked.dag)
+    out.submitted = run_id
+    return run_id
 
 
 async def tell_failure(lab: Lab, status: Status, out: Output) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from physlab_mcp.artifacts.cache_key import code_version, static_key
+from physlab_mcp.backends.job_inputs import check_shape
 from physlab_mcp.dags.params import Problem, settle_params
 from physlab_mcp.dags.references import Path, Place, places_in, put
 from physlab_mcp.dags.sweep import Grid, targets_of
@@ -169,7 +170,7 @@ def _template(plan: Plan, node: Node) -> JobSpec:
 
 def _command(template: JobSpec, params: Mapping[str, Any]) -> JobSpec:
     limit = template.timeout_s if template.timeout_s is not None else params["timeout_s"]
-    return msgspec.structs.replace(
+    spec = msgspec.structs.replace(
         template,
         command=tuple(params["command"]) or None,
         script=params["script"],
@@ -178,11 +179,12 @@ def _command(template: JobSpec, params: Mapping[str, Any]) -> JobSpec:
         inputs=tuple(dict(one) for one in params["inputs"]),
         artifacts=tuple(params["artifacts"]),
         artifacts_path=params["artifacts_path"],
-        image=params["image"],
         timeout_s=limit,
         pure=params["pure"],
         idempotent=params["idempotent"],
     )
+    check_shape(spec)
+    return spec
 
 
 def _check_overrides(plan: Plan, order: Mapping[str, int]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections import Counter
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -141,8 +143,8 @@ def png(dag: Dag) -> bytes:
     axes.set_ylim(layout.height, 0)
     axes.axis("off")
     plain: dict[str, Any] = {"parse_math": False, "va": "baseline"}
-    axes.text(24, 34, _title(dag), fontsize=16, fontweight="bold", color=_INK, **plain)
-    axes.text(24, 54, _summary(dag), fontsize=10.5, color=_SOFT, **plain)
+    axes.text(24, 34, _drawable(_title(dag)), fontsize=16, fontweight="bold", color=_INK, **plain)
+    axes.text(24, 54, _drawable(_summary(dag)), fontsize=10.5, color=_SOFT, **plain)
     codes = [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
     for a, b in layout.edges:
         curve = Path(list(_curve(layout, a, b)), codes)
@@ -161,12 +163,30 @@ def png(dag: Dag) -> bytes:
         axes.add_patch(frame)
         _label(axes, box, plain)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None, "Title": _title(dag)})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="png", metadata={"Software": None, "Title": _title(dag)})
     return buffer.getvalue()
 
 
 def _label(axes: Any, box: Box, plain: dict[str, Any]) -> None:
     write = axes.text
     middle = box.x + box.width / 2
-    write(middle, box.y + 22, _clip(box.title, 34), fontsize=12, fontweight="bold", color=_INK, ha="center", **plain)
-    write(middle, box.y + 39, _clip(box.subtitle, 42), fontsize=10, color=_SOFT, ha="center", **plain)
+    title, subtitle = _drawable(_clip(box.title, 34)), _drawable(_clip(box.subtitle, 42))
+    write(middle, box.y + 22, title, fontsize=12, fontweight="bold", color=_INK, ha="center", **plain)
+    write(middle, box.y + 39, subtitle, fontsize=10, color=_SOFT, ha="center", **plain)
+
+
+def _drawable(text: str) -> str:
+    """The text as the picture's font can draw it: white space as a space, unsupported characters as `?`."""
+    known = _characters()
+    return "".join(" " if one.isspace() else one if ord(one) in known else "?" for one in text)
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """What matplotlib's default font has, upright and bold."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    fonts = [get_font(findfont(FontProperties(weight=weight))) for weight in ("normal", "bold")]
+    return frozenset(fonts[0].get_charmap()) & frozenset(fonts[1].get_charmap())

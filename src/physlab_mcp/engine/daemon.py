@@ -125,7 +125,7 @@ class Daemon:
                 return Lead("engine", self.name, fence)
             # On one host only one engine runs (file lock), so a lease of this host belongs to a dead one.
             held = await self._store.get_leader("engine")
-            if held is not None and held.startswith(f"{socket.gethostname()}:") and not _alive(held):
+            if held is not None and held.startswith(f"{socket.gethostname()}:") and not _alive(held, self.name):
                 await self._store.depose("engine", held)
                 continue
             await anyio.sleep(min(1.0, self._settings.lease_s / 5))
@@ -267,7 +267,9 @@ class Daemon:
         }
 
 
-def _alive(name: str) -> bool:
+def _alive(name: str, mine: str) -> bool:
+    if name != mine and name.split(":")[1:2] == [str(os.getpid())]:
+        return False  # this very process before it began again
     try:
         return psutil.Process(int(name.split(":")[1])).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -28,7 +28,7 @@ from physlab_mcp.schemas.artifact import ArtifactRef
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle, prefix_of
-from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job import Job, JobSpec, Resources
 from physlab_mcp.schemas.job_state import TERMINAL, JobState
 from physlab_mcp.schemas.result import Failure, NodeResult
 from physlab_mcp.schemas.run import Plan, Request, Run
@@ -36,6 +36,7 @@ from physlab_mcp.schemas.status import Chunk, JobOutcome, NodeView, Status
 from physlab_mcp.stores.base import JobQuery, Store
 
 logger = logging.getLogger(__name__)
+_LOOK_BACK = 500
 VERBS = frozenset({"cancel", "pause", "resume", "reorder", "approve", "reject"})
 _result = msgspec.json.Decoder(NodeResult).decode
 _failure = msgspec.json.Decoder(Failure).decode
@@ -103,15 +104,26 @@ class Engine:
             else job
             for job in jobs
         ]
+        for job in jobs:
+            await self._check(job.backend, job.spec)
         kill_point("client.before_submit")
         ids = await self.store.add_jobs(jobs, durable=True)
         kill_point("client.after_submit")
         await self._wake()
         return ids
 
+    async def _check(self, backend: str, spec: JobSpec) -> None:
+        """Refuse at once what its backend could never run."""
+        reader = self._readers.get(backend)
+        if reader is not None and spec.resources != Resources():
+            reader.check(spec, await reader.describe())
+
     async def submit_plan(self, plan: Plan, dag: Dag) -> str:
         """Add a run or sweep durably; the same idempotency_key gives the first one's id."""
         plan = msgspec.structs.replace(plan, roots=plan.roots or self._roots)
+        for node in dag.nodes:
+            if node.resources:
+                await self._check(node.backend, JobSpec(resources=msgspec.convert(node.resources, Resources)))
         git = await self._repository.state(str(Path.cwd()))
         kill_point("client.before_submit")
         plan_id = await self.store.add_plan(plan, msgspec.json.encode(dag), git=git)
@@ -160,6 +172,8 @@ class Engine:
                 got=subject,
                 remedy="Submit it again if you want it to run once more.",
             )
+        if (verb, status.state) in (("pause", "paused"), ("resume", "running")):
+            return  # asking twice is fine
         if verb == "reorder" and (status.job is None or status.job.state is not JobState.PENDING):
             raise ConflictError(
                 f"{subject} is {status.state}; only a waiting job has a place in the queue.",
@@ -188,6 +202,7 @@ class Engine:
 
         """
         view = await self._view(handle, owner)
+        since_seq = min(since_seq, (await self.store.seqs())[0])
         newest, synced = await self.store.seqs()
         if view.ended and (view.last_seq or newest) > synced:
             await self.store.make_durable()
@@ -223,10 +238,17 @@ class Engine:
         if job.state not in (JobState.RUNNING, JobState.PAUSED):
             return 0.0
         newest = 0.0
-        for event in await self.store.events(subject=job.id, limit=10_000):
-            if event.kind == "progress" and event.attempt == job.attempt:
-                newest = float(event.data.get("fraction", newest))
+        # The newest of a job that tells much: seqs are shared by all, so this looks at its last ones only.
+        for event in await self.store.events(after=max(0, job.last_seq - _LOOK_BACK), subject=job.id, limit=1000):
+            fraction = event.data.get("fraction")
+            if event.kind == "progress" and event.attempt == job.attempt and isinstance(fraction, int | float):
+                newest = float(fraction)
         return newest
+
+    async def _told(self, seqs: Sequence[int]) -> None:
+        """Sync before anybody is told of an end that a power loss could undo."""
+        if seqs and max(seqs) > (await self.store.seqs())[1]:
+            await self.store.make_durable()
 
     async def wait(
         self,
@@ -321,6 +343,7 @@ class Engine:
             )  # fmt: skip
         query = JobQuery(run_id=run_id, oldest_first=True, after=after, limit=limit)
         jobs = await self.store.find_jobs(query)
+        await self._told([job.last_seq for job in jobs if job.state in TERMINAL])
         bodies = await self.store.results([job.id for job in jobs]) if with_results and jobs else {}
         return [_node_view(job, bodies.get(job.id)) for job in jobs]
 
@@ -353,7 +376,9 @@ class Engine:
             after=after,
             limit=limit,
         )
-        return [job_status(job) for job in await self.store.find_jobs(query)]
+        jobs = await self.store.find_jobs(query)
+        await self._told([job.last_seq for job in jobs if job.state in TERMINAL])
+        return [job_status(job) for job in jobs]
 
     async def list_runs(
         self,
@@ -375,6 +400,7 @@ class Engine:
                 status = plan_status(one)
                 if states is None or status.state in states:
                     found.append((one.pk, status))
+            await self._told([one.last_seq for one in page if one.ended_at])
             if len(page) < limit:
                 break
             after = page[-1].pk
@@ -405,7 +431,7 @@ class Engine:
         if tail is not None:
             offset = -tail
         data, following = await reader.read(view.job, stream, offset=offset, limit=limit)
-        return Chunk(data.decode("utf-8", "replace"), following, view.ended and not data)
+        return Chunk(data.decode("utf-8", "replace"), following, view.ended and len(data) < limit)
 
     # -- cache and reports -----------------------------------------------------------------------------------
 

@@ -82,6 +82,7 @@ class Loop:
         self._next_renew = 0.0
         self._next_pack = 0.0
         self._again = False
+        self._refused: list[Change] = []  # jobs of sweeps that ended without running in the turn before
         self._look = True  # whether plans and requests are looked for in the next turn
         self._next_at: float | None = None
         self._busy_until = 0.0
@@ -161,10 +162,20 @@ class Loop:
         for job in self._live.values():
             by_backend.setdefault(job.backend, []).append(job)
         for name, backend in self._backends.items():
-            await backend.adopt(by_backend.get(name, []))
+            theirs = by_backend.get(name, [])
+            await backend.adopt(theirs, {job.id: await self._lines_of(job) for job in theirs if job.kind != "node"})
         kill_point("engine.after_adopt")
         if self._live:
             logger.info("adopted %d jobs", len(self._live))
+
+    async def _lines_of(self, job: Job) -> int:
+        """How many lines of its event file the present attempt of a command has in the store."""
+        after, newest = 0, 0
+        while page := await self._store.events(after=after, subject=job.id, limit=1000):
+            after = page[-1].seq
+            lines = [event.data["line"] for event in page if event.attempt == job.attempt and "line" in event.data]
+            newest = max([newest, *lines])
+        return newest
 
     async def turn(self) -> None:
         """One turn."""
@@ -183,7 +194,7 @@ class Loop:
         )  # fmt: skip
         decided: list[Change] = []
         look, self._look = self._look or now >= self._next_tend or self._requests.open, False
-        first = [self._before_others(stale, await self._to_stop(changes), changes, now)]
+        first = [self._before_others(stale, await self._to_stop([*changes, *self._refused]), changes, now)]
         if look:
             first += [self._requests_of(now), self._expand]
         stage = iter(first)
@@ -208,6 +219,7 @@ class Loop:
             raise
         kill_point("engine.after_commit")
         self._remember([*changes, *decided], done.refused)
+        self._refused = [c for c in decided if c.new.state is JobState.FAILED and c.old.sweep_id]
         self._acknowledge()
         await self._dispatch(placement, done.refused)
         kill_point("engine.before_notify")
@@ -216,7 +228,7 @@ class Loop:
         if changes or decided:
             self._busy_until = now
         self._next_at = done.next_at
-        self._again = placement.unfinished or self._requests.more
+        self._again = placement.unfinished or self._requests.more or bool(self._refused)
         await self._requests.act(self._backends)
         await self._care(now)
 

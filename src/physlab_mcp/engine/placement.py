@@ -151,7 +151,7 @@ class Placement:
                     job, reason=Reason(ReasonCode.NEEDS, "the same computation is running", self._now)
                 )
                 return Change(old=job, new=waiting, waits_for=leader)
-        if self._needs_approval(job):
+        if self._needs_approval(job) and not view.was_approved(job.id):
             held = msgspec.structs.replace(
                 job,
                 state=JobState.HELD,
@@ -180,7 +180,7 @@ class Placement:
         return change
 
     def _needs_approval(self, job: Job) -> bool:
-        return self._approve_commands and job.kind == "command" and job.spec.sandbox and job.reason.text != "approved"
+        return self._approve_commands and job.kind == "command" and job.spec.sandbox
 
     def _module_of(self, job: Job) -> tuple[str, str]:
         if job.spec.node is None:

@@ -62,6 +62,8 @@ def stored(change: Change) -> Job:
 def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> None:
     """Carry one observation of the draft's present dispatch into it."""
     job = draft.job
+    if _S.PENDING in draft.path:
+        return  # this dispatch is over; what comes later in the same turn was said before its end
     if seen.kind == "event":
         kind = seen.data.get("kind", "log")
         draft.note(kind, seen.at, {k: v for k, v in seen.data.items() if k != "kind"})

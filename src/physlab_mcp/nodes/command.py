@@ -33,7 +33,6 @@ class CommandParams(NodeParams):
     timeout_s: float | None = Field(default=None, gt=0, description="running time after which it is stopped")
     pure: bool = Field(default=False, description="same inputs, same outputs, no side effects: may be run again")
     idempotent: bool = Field(default=False, description="running it twice does no harm")
-    image: str | None = Field(default=None, description="container image, on backends that have containers")
 
     @model_validator(mode="after")
     def _one_program(self) -> CommandParams:

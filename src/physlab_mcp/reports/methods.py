@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reportlab.platypus import Flowable
 
-from physlab_mcp.reports import captions, figures, layout, quantities
+from physlab_mcp.reports import captions, figures, layout, mathtext, quantities
 from physlab_mcp.reports.model import NodeTypeInfo
 from physlab_mcp.reports.text import mono, plain
 from physlab_mcp.reports.writer import Writer
@@ -60,19 +60,19 @@ def _parameters(writer: Writer, type_name: str, info: NodeTypeInfo, nodes: list[
     ]
     varying = [name for name in names if name not in same]
     if same:
-        common = plain(", ").join(_pair(name, nodes[0].params[name], info) for name in same)
-        yield writer.setter.paragraph(f"Common to all {len(nodes)} nodes: {common}.", layout.BODY)
+        formulas: list[mathtext.Formula] = []
+        common = _pairs(writer, {name: nodes[0].params[name] for name in same}, info, formulas)
+        yield writer.setter.paragraph(f"Common to all {len(nodes)} nodes: {common}.", layout.BODY, formulas)
     shown = varying[:4]
     rest = varying[4:]
     heads = ["Node", *(_head(name, info) for name in shown), *(["Others"] if rest else [])]
-    rows = [
+    rows: list[list[str | Flowable]] = [
         [
             mono(quantities.shorten(node.node_id, 40)),
-            *(_value(name, node.params.get(name, _MISSING), info, 60) for name in shown),
+            *(_cell(writer, name, node.params.get(name, _MISSING), info, 60) for name in shown),
             *(
-                [plain(", ").join(_pair(name, node.params[name], info) for name in rest[:12] if name in node.params)]
-                if rest
-                else []
+                [_others(writer, {name: node.params[name] for name in rest[:12] if name in node.params}, info)]
+                * bool(rest)
             ),
         ]
         for node in nodes
@@ -93,10 +93,10 @@ def _parameters(writer: Writer, type_name: str, info: NodeTypeInfo, nodes: list[
 def _side_by_side(writer: Writer, type_name: str, info: NodeTypeInfo, nodes: list[NodeView]) -> Iterator[Flowable]:
     names = list(dict.fromkeys(name for node in nodes for name in node.params))
     limit = {1: 160, 2: 90}.get(len(nodes), 60)
-    rows = [
+    rows: list[list[str | Flowable]] = [
         [
             mono(quantities.shorten(name, 60)),
-            *(_value(name, node.params.get(name, _MISSING), info, limit) for node in nodes),
+            *(_cell(writer, name, node.params.get(name, _MISSING), info, limit) for node in nodes),
         ]
         for name in names
     ]
@@ -110,19 +110,38 @@ def _head(name: str, info: NodeTypeInfo) -> str:
     return f"{words} ({unit})" if unit else words
 
 
-def _value(name: str, value: Any, info: NodeTypeInfo, limit: int) -> str:
+def _value(
+    writer: Writer, name: str, value: Any, info: NodeTypeInfo, *, limit: int, formulas: list[mathtext.Formula]
+) -> str:
+    """The markup of a value; formulas in it are appended to `formulas`."""
     if value is _MISSING:
         return plain("—")
     _, unit = quantities.split_name(name, info.units)
-    text = plain(quantities.value_text(value, limit))
+    text = quantities.value_text(value, limit)
     if unit and isinstance(value, (int, float)) and not isinstance(value, bool):
-        text = plain(quantities.with_unit(quantities.value_text(value, limit), unit))
+        text = quantities.with_unit(text, unit)
+    text = writer.setter.markup(text, formulas)
     differs = name not in info.defaults or info.defaults[name] != value
     return f"<b>{text}</b>" if differs else text
 
 
-def _pair(name: str, value: Any, info: NodeTypeInfo) -> str:
-    return f"{mono(quantities.shorten(name, 40))}{plain(' = ')}{_value(name, value, info, 60)}"
+def _cell(writer: Writer, name: str, value: Any, info: NodeTypeInfo, limit: int) -> Flowable:
+    formulas: list[mathtext.Formula] = []
+    return writer.setter.paragraph(
+        _value(writer, name, value, info, limit=limit, formulas=formulas), layout.CELL, formulas
+    )
+
+
+def _pairs(writer: Writer, params: Mapping[str, Any], info: NodeTypeInfo, formulas: list[mathtext.Formula]) -> str:
+    return plain(", ").join(
+        f"{mono(quantities.shorten(name, 40))}{plain(' = ')}{_value(writer, name, value, info, limit=60, formulas=formulas)}"
+        for name, value in params.items()
+    )
+
+
+def _others(writer: Writer, params: Mapping[str, Any], info: NodeTypeInfo) -> Flowable:
+    formulas: list[mathtext.Formula] = []
+    return writer.setter.paragraph(_pairs(writer, params, info, formulas), layout.CELL, formulas)
 
 
 def data_flow(writer: Writer) -> list[Flowable]:

@@ -68,6 +68,7 @@ class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     use_cache: bool = True
     sandbox: bool = False
     on_lost: str = "wait"
+    stream_logs: bool = False  # what it prints becomes log events as well
     roots: tuple[str, ...] = ()  # the folders that paths of a command may name, set where it was submitted
 
 

@@ -22,9 +22,16 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--http", action="store_true", help="serve streamable HTTP at /mcp instead of stdio")
     made.add_argument("--host", default="127.0.0.1")
-    made.add_argument("--port", type=int, default=8765)
+    made.add_argument("--port", type=_port, default=8765, help="0 takes a free one")
     made.add_argument("--version", action="version", version=__version__)
     return made
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError("must be from 0 to 65535")
+    return value
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,21 +50,38 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 async def _serve(options: argparse.Namespace) -> None:
+    if options.http:
+        await _serve_http(options)
+        return
     from physlab_mcp.lab import Lab
     from physlab_mcp.server.app import build
-    from physlab_mcp.server.http import http_token, serve_http
 
     async with Lab.open(config_file=options.config, data_dir=options.data_dir, roots=options.root or ()) as lab:
-        server = build(lab)
-        if not options.http:
-            await server.run_stdio_async()
-            return
-        if lab.config.auth.mode == "off":
-            sys.stderr.write(f"physlab-mcp serves http://{options.host}:{options.port}/mcp without a token\n")
-            await serve_http(server, host=options.host, port=options.port, token=None)
-            return
-        secret = lab.config.auth.token
-        token = secret.read() if secret is not None else http_token(lab.data.http_token)
-        sys.stderr.write(f"physlab-mcp serves http://{options.host}:{options.port}/mcp; the token is in ")
-        sys.stderr.write("the configured place\n" if secret is not None else f"{lab.data.http_token}\n")
-        await serve_http(server, host=options.host, port=options.port, token=token)
+        await build(lab).run_stdio_async()
+
+
+async def _serve_http(options: argparse.Namespace) -> None:
+    from physlab_mcp.config import load
+    from physlab_mcp.lab import Lab
+    from physlab_mcp.paths import DataDir, default_data_dir
+    from physlab_mcp.server.app import build
+    from physlab_mcp.server.http import check_token, http_token, listen, serve_http
+
+    # Whatever forbids serving is found before anything is opened or announced.
+    config = load(options.config)
+    data = DataDir(options.data_dir or default_data_dir()).create()
+    secret = config.auth.token
+    token: str | None = None
+    if config.auth.mode != "off":
+        token = secret.read() if secret is not None else http_token(data.http_token)
+    check_token(options.host, token)
+    with listen(options.host, options.port) as door:
+        async with Lab.open(
+            config=config, config_file=options.config, data_dir=options.data_dir, roots=options.root or ()
+        ) as lab:
+            host = f"[{options.host.strip('[]')}]" if ":" in options.host else options.host
+            text = "the token is in " + ("the configured place" if secret is not None else str(data.http_token))
+            text = "without a token" if token is None else text
+            port = door.getsockname()[1]
+            sys.stderr.write(f"physlab-mcp serves http://{host}:{port}/mcp; {text}\n")
+            await serve_http(build(lab), host=options.host, port=port, token=token, door=door)

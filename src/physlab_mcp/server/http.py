@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physlab_mcp.errors import ForbiddenError
+from physlab_mcp.errors import ForbiddenError, UnavailableError
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -86,6 +86,51 @@ async def _refuse(send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def check_token(host: str, token: str | None) -> None:
+    """Whether it may be served like this.
+
+    Raises:
+        ForbiddenError: no token although others can reach it.
+
+    """
+    if token is None and not is_loopback(host):
+        raise ForbiddenError(
+            f"auth: off is possible on loopback only, not on {host}.", got=host, remedy="Use 127.0.0.1, or a token."
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 takes a free one.
+
+    Raises:
+        UnavailableError: the host is not this machine's, or the port is taken or reserved.
+
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":  # elsewhere this option would let two programs share a port
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+            made.listen(2048)
+            made.setblocking(False)
+        except OSError:
+            made.close()
+            raise
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnavailableError(
+            f"{host}:{port} cannot be served: {reason}.",
+            field="port",
+            got=f"{host}:{port}",
+            remedy="Name another with --port or --host, or stop the program that holds it.",
+        ) from None
+    return made
+
+
 def http_app(server: MCPServer[Any], *, host: str, token: str | None) -> ASGIApp:
     """The ASGI application.
 
@@ -95,10 +140,7 @@ def http_app(server: MCPServer[Any], *, host: str, token: str | None) -> ASGIApp
     """
     from mcp.server.transport_security import TransportSecuritySettings
 
-    if token is None and not is_loopback(host):
-        raise ForbiddenError(
-            f"auth: off is possible on loopback only, not on {host}.", got=host, remedy="Use 127.0.0.1, or a token."
-        )
+    check_token(host, token)
     names = [*_LOOPBACK]
     if not is_loopback(host):
         names += [host, socket.gethostname(), socket.getfqdn()]
@@ -109,10 +151,12 @@ def http_app(server: MCPServer[Any], *, host: str, token: str | None) -> ASGIApp
     return Guard(app, token)
 
 
-async def serve_http(server: MCPServer[Any], *, host: str, port: int, token: str | None) -> None:
-    """Serve until told to stop; every log line goes to stderr."""
+async def serve_http(
+    server: MCPServer[Any], *, host: str, port: int, token: str | None, door: socket.socket | None = None
+) -> None:
+    """Serve until told to stop, at `door` where it listens already; every log line goes to stderr."""
     import uvicorn
 
     app = http_app(server, host=host, token=token)
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, log_config=None)
-    await uvicorn.Server(config).serve()
+    config = uvicorn.Config(app, log_level="warning", access_log=False, log_config=None)
+    await uvicorn.Server(config).serve(sockets=[door or listen(host, port)])

@@ -6,9 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver.prompts.base import Prompt, PromptArgument
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
+    from mcp.server.mcpserver.context import Context
 
     from physlab_mcp.lab import Lab
 
@@ -30,8 +33,31 @@ def add_prompts(server: MCPServer[Any], lab: Lab) -> None:
         ("compare_runs", "Compare two runs", "What differs between two runs, and why.", runs, texts.compare_runs),
     ):  # fmt: skip
         server.add_prompt(
-            Prompt(name=name, title=title, description=description, arguments=arguments, fn=fn, context_kwarg=None)
+            CheckedPrompt(
+                name=name, title=title, description=description, arguments=arguments, fn=fn, context_kwarg=None
+            )
         )
+
+
+class CheckedPrompt(Prompt):
+    """A prompt that answers missing and unknown arguments as what they are: invalid parameters."""
+
+    async def render(self, arguments: dict[str, Any] | None, context: Context[Any, Any]) -> Any:
+        """The messages; MCPError (invalid parameters) names the arguments that are wrong."""
+        known = self.arguments or []
+        given = arguments or {}
+        missing = [one.name for one in known if one.required and not given.get(one.name)]
+        unknown = [name[:100] for name in given if name not in {one.name for one in known}]
+        problems = [f"missing: {', '.join(missing)}"] * bool(missing)
+        problems += [f"unknown: {', '.join(unknown)}"] * bool(unknown)
+        if problems:
+            takes = ", ".join(f"{one.name} ({'required' if one.required else 'optional'})" for one in known)
+            raise MCPError(
+                INVALID_PARAMS,
+                f"Prompt {self.name} takes {takes}. Arguments {'; '.join(problems)}.",
+                {"prompt": self.name, "missing": missing, "unknown": unknown},
+            )
+        return await super().render(arguments, context)
 
 
 class Texts:

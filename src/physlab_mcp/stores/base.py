@@ -116,6 +116,10 @@ class TurnView(Protocol):
         """Add a request within the turn."""
         ...
 
+    def was_approved(self, job_id: str) -> bool:
+        """Whether a human ever let this job start."""
+        ...
+
     def carried(self, request_id: str) -> None:
         """Mark a request as carried out."""
         ...

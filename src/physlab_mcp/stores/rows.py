@@ -73,6 +73,12 @@ def job_of(r: tuple[Any, ...]) -> Job:
     )  # fmt: skip
 
 
+def work_of(body: bytes) -> tuple[Any, ...]:
+    """What makes two plans the same work."""
+    plan = _plan(body)
+    return plan.dag_id, plan.params, plan.sweep, plan.total
+
+
 def counts_of(values: tuple[Any, ...]) -> dict[str, int]:
     """State -> number, zeros left out."""
     return {state.value: n for state, n in zip(_STATES, values, strict=True) if n}

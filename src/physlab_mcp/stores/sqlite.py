@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from physlab_mcp.errors import RequestError, UnavailableError
+from physlab_mcp.errors import ConflictError, RequestError, UnavailableError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
@@ -122,7 +122,7 @@ class SQLiteStore(Reading):
         """See Store."""
 
         def add(tx: Transaction) -> list[str]:
-            first: dict[tuple[str, str], str] = {}
+            first: dict[tuple[str, str], tuple[str, bytes]] = {}
             ids: dict[str, str] = {}
             new: list[Job] = []
             for job in jobs:
@@ -131,10 +131,12 @@ class SQLiteStore(Reading):
                     key = (job.owner, job.idempotency_key)
                     if key not in first:
                         row = tx._db.execute(
-                            "SELECT id FROM jobs WHERE owner = ? AND idempotency_key = ?", key
+                            "SELECT id, spec FROM jobs WHERE owner = ? AND idempotency_key = ?", key
                         ).fetchone()
-                        first[key] = row[0] if row else job.id
-                    ids[job.id] = first[key]
+                        first[key] = row or (job.id, rows.encode(job.spec))
+                    if first[key][1] != rows.encode(job.spec):
+                        raise other_work(job.idempotency_key, first[key][0])
+                    ids[job.id] = first[key][0]
                 if ids[job.id] == job.id:
                     new.append(job)
             wanted = {ids.get(need, need) for job in new for need in job.needs} - {job.id for job in new}
@@ -262,10 +264,13 @@ class SQLiteStore(Reading):
             known = (
                 plan.idempotency_key
                 and db.execute(
-                    "SELECT id FROM plans WHERE owner = ? AND idempotency_key = ?", (plan.owner, plan.idempotency_key)
+                    "SELECT id, body FROM plans WHERE owner = ? AND idempotency_key = ?",
+                    (plan.owner, plan.idempotency_key),
                 ).fetchone()
             )
             if known:
+                if rows.work_of(known[1]) != rows.work_of(rows.encode(plan)):
+                    raise other_work(plan.idempotency_key or "", known[0])
                 return known[0]
             db.execute(
                 "INSERT OR IGNORE INTO records (kind, id, subject, at, body) VALUES ('dag', ?, ?, ?, ?)",
@@ -343,3 +348,11 @@ def _hold(connection: sqlite3.Connection, lead: Lead, until: float) -> None:
     )
     if held.rowcount != 1:
         raise LeadershipLostError(f"{lead.claimer} no longer leads {lead.name!r}.", remedy="Another engine took over.")
+
+
+def other_work(key: str, first: str) -> ConflictError:
+    """The refusal of a key that stands for other work already."""
+    return ConflictError(
+        f"The idempotency key {key!r} was used before, for other work: {first}.",
+        field="idempotency_key", got=key, remedy="Use a new key for new work; the same key only for the same call.",
+    )  # fmt: skip

@@ -42,10 +42,17 @@ class Transaction:
     # -- events ----------------------------------------------------------------------------------------------
 
     def _write_events(self, job: int | None, subject: str | None, items: Sequence[tuple[str, float, int, Any]]) -> int:
+        try:
+            body = rows.encode(items)
+        except (UnicodeEncodeError, TypeError, ValueError, OverflowError):  # one bad text must not stop the turn
+            lost = {"text": "what stood here could not be written as JSON"}
+            body = rows.encode(
+                [(kind, at, attempt, data if kind == "state" else lost) for kind, at, attempt, data in items]
+            )
         self.seq += len(items)
         self._db.execute(
             "INSERT INTO events (seq, n, job, subject, body) VALUES (?,?,?,?,?)",
-            (self.seq, len(items), job, subject, rows.encode(items)),
+            (self.seq, len(items), job, subject, body),
         )
         return self.seq
 
@@ -148,8 +155,8 @@ class Transaction:
             (job.pk, job.state is JobState.SUCCEEDED),
         )
 
-    def _skip_those_of(self, job: Job) -> None:
-        """Skip all who waited for this job in vain, and who waited for those."""
+    def _skip_those_of(self, job: Job, *, above: int = 0) -> None:
+        """Skip all who waited for this job in vain (rows above a pk only), and who waited for those."""
         ended = [job]
         while ended:
             parent = ended.pop()
@@ -157,8 +164,8 @@ class Transaction:
                 continue
             waiting = self._jobs(
                 f"{rows.SELECT_JOB} WHERE state IN ('pending','paused','held')"
-                " AND pk IN (SELECT child FROM needs WHERE parent = ? AND soft = 0)",
-                (parent.pk,),
+                " AND pk > ? AND pk IN (SELECT child FROM needs WHERE parent = ? AND soft = 0)",
+                (above, parent.pk),
             )
             for child in waiting:
                 change = self._skip(child, parent)
@@ -215,7 +222,7 @@ class Transaction:
             self._db.executemany("INSERT OR IGNORE INTO needs VALUES (?,?,?)", edges)
         in_vain = [pk for pk, state in ended.values() if state in _ENDS and state != JobState.SUCCEEDED]
         for pk in in_vain:
-            self._skip_those_of(self._jobs(f"{rows.SELECT_JOB} WHERE pk = ?", (pk,))[0])
+            self._skip_those_of(self._jobs(f"{rows.SELECT_JOB} WHERE pk = ?", (pk,))[0], above=top)
 
     def expand(self, plan: Plan, points: Sequence[tuple[Run, Sequence[Job]]]) -> None:
         """Add the runs and jobs of the plan's next points and move its `next_index`."""
@@ -280,7 +287,7 @@ class Transaction:
         """See TurnView."""
         found = self._db.execute(
             f"SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work WHERE cache_key IN ({marks(keys)})"
-            " AND state IN ('submitting','queued','running','paused','collecting')",
+            " AND state IN ('submitting','queued','running','paused','collecting') AND state != 'paused'",
             tuple(keys),
         )
         return dict(found.fetchall())
@@ -310,6 +317,15 @@ class Transaction:
         )
         data = {"verb": request.verb, "owner": request.owner, **({"args": request.args} if request.args else {})}
         self.append([Event("request", request.subject, request.at, data)])
+
+    def was_approved(self, job_id: str) -> bool:
+        """See TurnView."""
+        found = self._db.execute(
+            "SELECT 1 FROM requests r JOIN jobs j ON r.subject IN (j.id, j.run_id, j.sweep_id)"
+            " WHERE r.verb = 'approve' AND j.id = ? LIMIT 1",
+            (job_id,),
+        )
+        return found.fetchone() is not None
 
     def carried(self, request_id: str) -> None:
         """See TurnView."""

@@ -12,7 +12,7 @@ from physlab_mcp.errors import RequestError, UnavailableError
 from physlab_mcp.schemas.replies import ArtifactReply
 from physlab_mcp.tools import render
 from physlab_mcp.tools.reply import Bench, Link, Picture, Reply
-from physlab_mcp.tools.views import artifact_uri
+from physlab_mcp.tools.views import artifact_uri, clip, size
 
 if TYPE_CHECKING:
     from physlab_mcp.schemas.calls_collaboration import ArtifactView
@@ -30,6 +30,9 @@ _MAGIC = (
 )
 _SHOWN_AS_IS = ("image/png", "image/jpeg", "image/gif")
 _ROWS = 50
+_SHORT = 3500  # characters of a text or table in concise form: it stands in the object and in the text
+_WIDE = 12  # columns, and
+_CELL = 120  # characters of a cell, in concise form
 
 
 def sniff(head: bytes) -> str:
@@ -77,18 +80,24 @@ async def show_artifact(call: ArtifactView, bench: Bench) -> Reply:
     }
     pictures: tuple[Picture, ...] = ()
     if wanted == "image":
-        picture, size = await anyio.to_thread.run_sync(_image, data, media_type, call.max_kb * 1024)
+        picture, extent = await anyio.to_thread.run_sync(_image, data, media_type, call.max_kb * 1024)
         pictures = (picture,)
-        fields |= {"width": size[0], "height": size[1], "cut": picture.data is not data}
+        fields |= {"width": extent[0], "height": extent[1], "cut": picture.data is not data}
         text = f"{fields['sha256']}: {media_type}, {len(data)} bytes."
     elif wanted == "table":
         fields |= await anyio.to_thread.run_sync(_table, data, media_type, call.max_kb * 1024)
+        if call.response_format == "concise":
+            fields |= _narrowed(fields)
         rows = [dict(zip(fields["columns"], row, strict=False)) for row in fields["rows"]]
         text = render.table(rows, fields["columns"])
         text += f"\n{len(fields['rows'])} of {fields['total_rows']} rows." if fields["cut"] else ""
     else:
-        limit = min(call.max_kb * 1024, render.budget(call.response_format))
+        concise = call.response_format == "concise"
+        limit = min(call.max_kb * 1024, _SHORT if concise else render.DETAILED)
         text = data[:limit].decode("utf-8", "replace")
+        while concise and size(text) > _SHORT + 500:  # much of it is escaped
+            limit = limit * 2 // 3
+            text = data[:limit].decode("utf-8", "replace")
         fields |= {"text": text, "cut": len(data) > limit}
         text += f"\n[{len(data) - limit} bytes left out]" if fields["cut"] else ""
     link = Link(fields["uri"], digest[:12], media_type, len(data))
@@ -148,7 +157,7 @@ def _table(data: bytes, media_type: str, limit: int) -> dict[str, Any]:
         raise _wrong("table", media_type, "Only CSV and .npy; ask as text or read the resource.")
     lines = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"))))
     if not lines:
-        return {"columns": [], "rows": [], "total_rows": 0}
+        return {"columns": [], "rows": [], "total_rows": 0, "cut": False}
     rows, used = [], 0
     for row in lines[1 : _ROWS + 1]:
         used += sum(len(cell) + 1 for cell in row)
@@ -157,6 +166,25 @@ def _table(data: bytes, media_type: str, limit: int) -> dict[str, Any]:
         rows.append(row)
     total = len(lines) - 1
     return {"columns": lines[0], "rows": rows, "total_rows": total, "cut": len(rows) < total}
+
+
+def _narrowed(fields: dict[str, Any]) -> dict[str, Any]:
+    """The table without what a concise reply has no room for."""
+    rows: list[list[Any]] = []
+    left = _SHORT
+    for row in fields["rows"]:
+        short = [clip(cell, _CELL) if isinstance(cell, str) else cell for cell in row[:_WIDE]]
+        left -= size(short)
+        if left < 0 and rows:
+            break
+        rows.append(short)
+    columns = [clip(name, _CELL) for name in fields["columns"][:_WIDE]]
+    narrow = len(columns) < len(fields["columns"])
+    return {
+        "columns": columns,
+        "rows": rows,
+        "cut": fields.get("cut", False) or narrow or len(rows) < len(fields["rows"]),
+    }
 
 
 def _array(data: bytes) -> dict[str, Any]:

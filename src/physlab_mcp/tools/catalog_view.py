@@ -66,17 +66,24 @@ def _many(call: Catalog, bench: Bench) -> Reply:
         {"type": one.name, "tool": one.tool, "method": one.method, "summary": one.summary, "params": _signature(one)}
         for one in found[start : start + call.limit]
     ]
-    count = render.page(rows, call.response_format) if rows else 0
+    count = render.page(rows, call.response_format, text=_row_line, taken=400) if rows else 0
     rows = [{key: value for key, value in row.items() if value is not None} for row in rows[:count]]
     cursor = make_cursor("catalog", start + count) if start + count < len(found) else None
     body = CatalogReply(kind="nodes", total=len(found), node_types=rows, next_cursor=cursor).wire()
+    if not found and call.tool is not None and not words:
+        body["nearest"] = near = bench.registry.nearest(call.tool) or bench.registry.names()
+        return Reply(body, f"There is no node type of the tool {call.tool!r}. Nearest: {', '.join(near)}.")
     if not found:
         return Reply(body, f"No node type matches; there are: {', '.join(bench.registry.names())}.")
-    lines = [f"{row['type']}({row['params']}): {row['summary']}" for row in rows]
+    lines = [_row_line(row) for row in rows]
     if cursor:
         lines.append(f"{start + count} of {len(found)}; more: the same call with cursor={cursor!r}")
     lines.append('One in full: {"method": "catalog", "tool": …, "node_method": …}')
     return Reply(body, render.text_of(lines, call.response_format))
+
+
+def _row_line(row: dict[str, Any]) -> str:
+    return f"{row['type']}({row['params']}): {row['summary']}"
 
 
 def _matches(one: NodeType, tool: str | None, words: list[str]) -> bool:

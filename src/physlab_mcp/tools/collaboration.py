@@ -130,7 +130,7 @@ class Collaboration:
         following = _next(status)
         following = following if following and following["method"] != call.method else None
         fields: dict[str, Any] = views.result_fields(outcome.result, detailed=detailed, blobs=self.bench.blobs)
-        fields["meta"] = {**fields.get("meta", {}), **_meta(outcome)}
+        fields["meta"] = {**fields.get("meta", {}), **_meta(outcome, await self._commit(outcome))}
         body = ResultReply(
             **views.state_fields(status, next_call=following),
             **fields,
@@ -203,10 +203,14 @@ class Collaboration:
         if job is not None and status.ended:
             outcome = await self.bench.engine.outcome(status.id, owner=caller.principal)
             found = outcome.result
-            extra["meta"] = _meta(outcome)
+            extra["meta"] = _meta(outcome, await self._commit(outcome))
             if found is not None:
                 refs = found.all_artifacts()
-                extra |= {"returned_artifacts": [views.artifact_dict(r) for r in refs], "exit_code": found.exit_code}
+                kept = refs if response_format == "detailed" else refs[: views.FILES]
+                extra |= {"returned_artifacts": [views.artifact_dict(r) for r in kept], "exit_code": found.exit_code}
+                if len(kept) < len(refs):
+                    left = len(refs) - len(kept)
+                    extra["truncated"] = [f"returned_artifacts ({left} more; job_result detailed has all)"]
                 lines += render.values_lines(views.shorten(found.values, [], "values"), found.units)
                 links += views.result_links(found)
             extra["failure"] = views.failure_dict(outcome.failure, detailed=response_format == "detailed")
@@ -224,7 +228,13 @@ class Collaboration:
         if log_tail:
             lines.append(f"Log:\n{log_tail}")
         lines.append(render.next_line(following, body["poll_after_s"]))
-        return Reply(body, render.text_of(lines, response_format), links, handle=status.id)
+        return Reply(body, render.text_of(lines, response_format, beside=body), links[: views.LINKS], handle=status.id)
+
+    async def _commit(self, outcome: JobOutcome) -> str | None:
+        """The commit of the experiment's repository, kept beside its run or sweep."""
+        plan = outcome.job.sweep_id or outcome.job.run_id
+        git = await self.bench.engine.store.get("git", plan) if plan else None
+        return git.get("commit") if git else None
 
     async def _log_tail(self, job_id: str, caller: Caller) -> str | None:
         chunk = await self.bench.engine.logs(job_id, owner=caller.principal, tail=_LOG_TAIL, limit=_LOG_TAIL)
@@ -296,15 +306,16 @@ def _row(status: Status) -> dict[str, Any]:
     }
 
 
-def _meta(outcome: JobOutcome) -> dict[str, Any]:
+def _meta(outcome: JobOutcome, commit: str | None) -> dict[str, Any]:
     job = outcome.job
     found = dict(outcome.result.meta) if outcome.result is not None else {}
     took = round((job.ended_at - job.started_at) * 1000, 1) if job.ended_at and job.started_at else None
     return {
         "backend": job.backend,
-        "device": found.get("device", job.spec.device),
+        "device": found.get("device", "cpu"),
         "mesh": found.get("mesh"),
-        "commit": found.get("code_version"),
+        "commit": commit,
+        "code_version": found.get("code_version"),
         "duration_ms": found.get("duration_ms", took),
         "cached": found.get("cached"),
         "attempt": job.attempt,

@@ -43,7 +43,6 @@ def read_cursor(method: str, cursor: str | None, kind: type[Any] = int) -> Any:
         field="cursor",
         got=cursor[:60],
         remedy="Send next_cursor of the page before as it is, or leave cursor out for the first page.",
-        example={"method": method},
     )
 
 

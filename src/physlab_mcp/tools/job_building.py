@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from physlab_mcp.backends.job_inputs import check_shape
 from physlab_mcp.dags.resources import resources_of
 from physlab_mcp.errors import PhyslabError, RejectedError, RequestError
 from physlab_mcp.paths import confine
@@ -131,7 +132,8 @@ def _spec(call: JobSubmit, bench: Bench) -> tuple[JobSpec, list[str]]:
         node, warnings, pure = _node(work, work.node, bench)
         return JobSpec(node=node, device=node.device, require_device=work.require_device, pure=pure, **common), warnings
     _globs(call.artifacts, "artifacts")
-    return JobSpec(
+    warnings = _device(work)
+    spec = JobSpec(
         command=tuple(work.command) if work.command else None,
         script=work.script,
         device=work.device,
@@ -147,8 +149,29 @@ def _spec(call: JobSubmit, bench: Bench) -> tuple[JobSpec, list[str]]:
         artifacts=tuple(call.artifacts),
         idempotent=work.idempotent,
         sandbox=True,
+        stream_logs=call.stream_logs,
         **common,
-    ), []
+    )
+    check_shape(spec)
+    return spec, warnings
+
+
+def _device(work: JobWork) -> list[str]:
+    """Warnings about the device a command asks for; commands choose it themselves, so only its presence is checked."""
+    from physlab_mcp.nodes.device import detect_devices
+
+    if work.device in ("auto", *detect_devices()):
+        return []
+    told = f"This machine has no {work.device!r}; it has {', '.join(detect_devices())}."
+    if work.require_device:
+        raise RejectedError(
+            told,
+            field="job_spec.require_device",
+            got=work.device,
+            remedy="Leave require_device out, or run it where the device is.",
+            example={"command": ["python3", "-c", "print(1)"], "device": "auto"},
+        )
+    return [f"{told} The command runs on the CPU."]
 
 
 def _node(work: JobWork, wanted: NodeCallSpec, bench: Bench) -> tuple[NodeCall, list[str], bool]:

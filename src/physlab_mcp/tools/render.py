@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from physlab_mcp.errors import PhyslabError
-from physlab_mcp.tools.views import clip
+from physlab_mcp.tools.views import clip, size
 
 CONCISE = 7000  # characters, about 2,000 tokens
 DETAILED = 60_000
+BOTH = 8000  # characters of a concise reply's object and text together
+_LEAST = 1500  # characters that a text has beside any object
 
 
 def budget(response_format: str) -> int:
@@ -18,11 +20,17 @@ def budget(response_format: str) -> int:
     return DETAILED if response_format == "detailed" else CONCISE
 
 
-def page(rows: Sequence[Any], response_format: str) -> int:
-    """How many of the rows fit into a reply of that format (at least one)."""
-    left, count = budget(response_format) * 3 // 4, 0
+def page(
+    rows: Sequence[Any], response_format: str, *, text: Callable[[Any], str] | None = None, taken: int | None = None
+) -> int:
+    """How many of the rows fit into a reply of that format (at least one).
+
+    With `text`, what a row adds to the text counts as well; `taken` is what the rest of the reply has.
+    """
+    whole = DETAILED if response_format == "detailed" else BOTH
+    left, count = whole - (whole // 3 if taken is None else taken), 0
     for row in rows:
-        left -= len(json.dumps(row, default=str))
+        left -= size(row) + 1 + (len(text(row)) + 1 if text is not None else 0)
         if left < 0 and count:
             break
         count += 1
@@ -62,12 +70,14 @@ def _seconds(value: float) -> str:
     return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
-def values_lines(values: Mapping[str, Any], units: Mapping[str, str] | None = None, indent: str = "  ") -> list[str]:
+def values_lines(
+    values: Mapping[str, Any], units: Mapping[str, str] | None = None, indent: str = "  ", *, width: int = 300
+) -> list[str]:
     """One line per value, with its unit where it has one."""
     lines: list[str] = []
     for name, value in values.items():
         unit = f" {units[name]}" if units and name in units else ""
-        lines.append(f"{indent}{name} = {clip(_plain(value), 300)}{unit}")
+        lines.append(f"{indent}{name} = {clip(_plain(value), width)}{unit}")
     return lines
 
 
@@ -75,9 +85,9 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, width: int = 60) -> str:
     """Rows as aligned columns; columns that are empty everywhere are left out."""
-    cells = [{c: "" if row.get(c) is None else clip(_plain(row[c]), 60) for c in columns} for row in rows]
+    cells = [{c: "" if row.get(c) is None else clip(_plain(row[c]), width) for c in columns} for row in rows]
     used = [c for c in columns if any(row[c] for row in cells)]
     widths = {c: max([len(c), *(len(row[c]) for row in cells)]) for c in used}
     lines = ["  ".join(c.ljust(widths[c]) for c in used).rstrip()]
@@ -85,18 +95,29 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def text_of(lines: Iterable[str | None], response_format: str) -> str:
-    """The non-empty lines, clipped to the format's budget."""
-    return clip("\n".join(line for line in lines if line), budget(response_format))
+def text_of(lines: Iterable[str | None], response_format: str, *, beside: Any = None) -> str:
+    """The non-empty lines, clipped to the format's budget; in concise form to what the object `beside` leaves of it."""
+    limit = budget(response_format)
+    if beside is not None and response_format != "detailed":
+        limit = min(limit, max(_LEAST, BOTH - size(beside)))
+    return clip("\n".join(line for line in lines if line), limit)
+
+
+def finding_line(finding: Mapping[str, Any]) -> str:
+    """`node c: params.zz: what is wrong there`."""
+    node = f"node {finding['node']}: " if finding.get("node") else ""
+    field = f"{finding['field']}: " if finding.get("field") else ""
+    return f"{node}{field}{finding.get('message', '')}"
 
 
 def error_text(error: PhyslabError) -> str:
     """An error as the model reads it: what, where, what came, how to mend it, an example."""
     lines = [f"{error.code}: {error.message}"]
     problems = error.details or []
-    for problem in problems[:10] if len(problems) > 1 else []:
-        lines.append(f"- {problem.get('field') or problem.get('node') or ''}: {problem.get('message', '')}".rstrip())
-        if problem.get("remedy"):
+    told = len(problems) > 1 or any(problem.get("node") for problem in problems)
+    for problem in problems[:10] if told else []:
+        lines.append(f"- {finding_line(problem)}")
+        if problem.get("remedy") and problem["remedy"] != error.remedy:
             lines.append(f"  Remedy: {problem['remedy']}")
     if error.remedy:
         lines.append(f"Remedy: {error.remedy}")

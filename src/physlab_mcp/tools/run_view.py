@@ -11,10 +11,15 @@ from physlab_mcp.schemas.replies import RunReply
 from physlab_mcp.schemas.run import run_state
 from physlab_mcp.tools import render, views
 from physlab_mcp.tools.cursor import iso, make_cursor, read_cursor
+from physlab_mcp.tools.point_view import point_line, points_done, points_line, table
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
 from physlab_mcp.tools.waiting import wait_change
 
+_LINES = 6  # values of one node in a concise text
+_COUNTED = 5000  # points of a sweep that are counted at every look
+
 if TYPE_CHECKING:
+    from physlab_mcp.artifacts.blobs import Blobs
     from physlab_mcp.schemas.artifact import ArtifactRef
     from physlab_mcp.schemas.calls_orchestrator import RunStatus
     from physlab_mcp.schemas.run import Run
@@ -81,14 +86,17 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
         values=False,
     )
     fields.pop("views", None)
+    fields["truncated"] = fields.get("truncated") or None
+    points = await points_done(status, bench) if status.kind == "sweep" else None
     body = RunReply(
         **_head(status, following),
+        meta={"points": points} if points else None,
         events=[views.event_dict(one) for one in status.events],
         **fields,
     ).wire()
-    lines = [render.state_line(status.id, body, status.title), *_table(body)]
+    lines = [render.state_line(status.id, body, status.title), points_line(points), *table(body)]
     lines.append(render.next_line(following, body["poll_after_s"]))
-    return Reply(body, render.text_of(lines, call.response_format), _links(status), handle=status.id)
+    return Reply(body, render.text_of(lines, call.response_format, beside=body), _links(status), handle=status.id)
 
 
 async def run_result(
@@ -121,25 +129,50 @@ async def run_result(
         values=True,
     )
     nodes: list[NodeView] = fields.pop("views", [])
-    following: dict[str, Any] | None = None
-    if fields["next_cursor"]:
-        following = {"method": "run_result", "run_id": status.id, "cursor": fields["next_cursor"]}
-    elif status.kind == "run" and status.state == "succeeded":
-        following = {"method": "publish_report", "run_id": status.id}
-    refs = _artifacts(nodes)
+    following = _after_result(status, fields["next_cursor"], response_format)
+    detailed = response_format == "detailed"
+    refs = _artifacts(nodes, figures=detailed)
+    points = await points_done(status, bench) if status.kind == "sweep" else None
     took = (status.ended_at - status.started_at) * 1000 if status.ended_at and status.started_at else None
-    fields["meta"] = {"duration_ms": None if took is None else round(took, 1)}
+    meta: dict[str, Any] = {"duration_ms": None if took is None else round(took, 1)}
+    fields["meta"] = meta
     if status.kind == "run":
-        fields["artifacts"] = [views.artifact_dict(ref) for ref in refs]
-        fields["reportable"] = _reportable(nodes)
+        fields["artifacts"] = (
+            [views.artifact_dict(ref) for ref in refs]
+            if detailed
+            else [views.short_artifact(ref) for ref in refs[: views.FILES]]
+        )
+        if len(refs) > len(fields["artifacts"]):
+            more = len(refs) - len(fields["artifacts"])
+            fields["meta"]["more_artifacts"] = more
+            fields["truncated"] += [f"artifacts ({more} more; response_format detailed has all, job_result a node's)"]
+        fields["reportable"] = _reportable(nodes, detailed=detailed)
         fields["meta"] |= {"device_mix": _device_mix(nodes), "cache_hits": sum(one.cached is not None for one in nodes)}
+    elif points:
+        fields["meta"]["points"] = points
+    fields["truncated"] = fields.get("truncated") or None
     body = RunReply(**_head(status, following), **fields).wire()
-    links = _links(status) + tuple(views.artifact_link(ref) for ref in refs[:20])
-    lines = [render.state_line(status.id, body, status.title), *_result_lines(body), *_table(body)]
+    shown = [ref for node in nodes for ref in _preferred(node)]
+    shown += refs if detailed else refs[: views.FILES]
+    links = _links(status) + tuple(views.artifact_link(ref) for ref in {ref.sha256: ref for ref in shown}.values())
+    lines = [render.state_line(status.id, body, status.title), points_line(points)]
+    lines += [line for node in body.get("nodes") or [] for line in _result_lines(node, detailed=detailed)]
+    lines += table(body)
+    lines += [f"Cut short: {', '.join(body['truncated'])}."] if body.get("truncated") else []
     lines.append(render.next_line(following))
     if method == "run_dag":
         body["last_seq"] = status.last_seq
-    return Reply(body, render.text_of(lines, response_format), links, handle=status.id)
+    text = render.text_of(lines, response_format, beside=body)
+    return Reply(body, text, links[: views.LINKS], handle=status.id)
+
+
+def _after_result(status: Status, cursor: str | None, response_format: str) -> dict[str, Any] | None:
+    if cursor:
+        following = {"method": "run_result", "run_id": status.id, "cursor": cursor}
+        return following if response_format == "concise" else {**following, "response_format": response_format}
+    if status.kind == "run" and status.state == "succeeded":
+        return {"method": "publish_report", "run_id": status.id}
+    return None
 
 
 def _head(status: Status, following: dict[str, Any] | None) -> dict[str, Any]:
@@ -176,7 +209,7 @@ async def _page(
             status.id, owner=caller.principal, after_index=-1 if after is None else after, limit=limit + 1
         )
         points = [await _point(run, caller, bench, values=values) for run in runs[:limit]]
-        count = render.page(points, response_format) if points else 0
+        count = render.page(points, response_format, text=point_line, taken=900) if points else 0
         more = make_cursor(method, runs[count - 1].point_index) if count and len(runs) > count else None
         return {"points": points[:count], "next_cursor": more}
     found = await bench.engine.nodes(
@@ -186,12 +219,35 @@ async def _page(
         after=read_cursor(method, cursor),
         limit=limit + 1,
     )
-    rows = [_node(one, bench, values=values, detailed=detailed) for one in found[:limit]]
-    count = render.page(rows, response_format) if rows else 0
+    rows = [_node(one, values=values, detailed=detailed) for one in found[:limit]]
+    # The rest of a result: its head, the links of its figures once more in `reportable`, the cut list of files.
+    taken = (1000 + 200 * min(views.FILES, sum(map(_files, found)))) if values else 700
+
+    def text(row: dict[str, Any]) -> str:
+        links = sum(len(views.artifact_uri("")) + 180 for _ in row.get("figures", ())) if values else 0
+        return "\n".join([*_result_lines(row, detailed=detailed), " " * (110 + links)])
+
+    count = render.page(rows, response_format, text=text, taken=taken) if rows else 0
     more = None
     if count and len(found) > count:
         more = make_cursor(method, await row_after(found[count - 1], bench))
-    return {"nodes": rows[:count], "next_cursor": more, "views": found[:count]}
+    rows, found = rows[:count], found[:count]
+    cut = _embed(rows, found, bench.blobs) if detailed and values else []
+    return {"nodes": rows, "next_cursor": more, "views": found, "truncated": cut}
+
+
+def _files(node: NodeView) -> int:
+    return len(node.result.artifacts) + len(node.result.arrays) if node.result is not None else 0
+
+
+def _embed(rows: list[dict[str, Any]], nodes: Sequence[NodeView], blobs: Blobs) -> list[str]:
+    """Pictures as base64, as many as one reply may carry; they do not count for the page."""
+    left, missing = views.EMBEDDED, 0
+    for row, node in zip(rows, nodes, strict=True):
+        if node.result is not None and row.get("figures"):
+            left, without = views.embed(row["figures"], node.result.figures, blobs, left)
+            missing += without
+    return [views.without_picture(missing)] if missing else []
 
 
 async def row_after(node: NodeView, bench: Bench) -> int:
@@ -200,7 +256,7 @@ async def row_after(node: NodeView, bench: Bench) -> int:
     return job.pk
 
 
-def _node(one: NodeView, bench: Bench, *, values: bool, detailed: bool) -> dict[str, Any]:
+def _node(one: NodeView, *, values: bool, detailed: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "node_id": one.node_id,
         "type": one.type,
@@ -214,7 +270,7 @@ def _node(one: NodeView, bench: Bench, *, values: bool, detailed: bool) -> dict[
     if reason is not None and one.cached is None:
         row["reason"] = reason
     if values:
-        fields = views.result_fields(one.result, detailed=detailed, blobs=bench.blobs, path=f"{one.node_id}.values")
+        fields = views.result_fields(one.result, detailed=detailed, blobs=None, path=f"{one.node_id}.values")
         # In concise form files stand once, in `artifacts` of the whole reply.
         left_out = () if detailed else ("meta", "artifacts", "arrays")
         row |= {key: value for key, value in fields.items() if value not in (None, [], {}) and key not in left_out}
@@ -234,6 +290,8 @@ async def _point(run: Run, caller: Caller, bench: Bench, *, values: bool) -> dic
     if values:
         nodes = await bench.engine.nodes(run.id, owner=caller.principal, with_results=True, limit=50)
         row["values"] = scalars(nodes)
+    elif len(row["point"]) > 20:
+        row["point"] = dict(list(row["point"].items())[:20])
     return row
 
 
@@ -249,15 +307,24 @@ def scalars(nodes: Sequence[NodeView], most: int = 20) -> dict[str, Any]:
     return found
 
 
-def _artifacts(nodes: Sequence[NodeView]) -> list[ArtifactRef]:
+def _artifacts(nodes: Sequence[NodeView], *, figures: bool) -> list[ArtifactRef]:
+    """The files of the nodes, each once; without `figures` not those that the figures name already."""
     unique: dict[str, ArtifactRef] = {}
     for node in nodes:
+        named = set() if figures else {ref.sha256 for ref in _preferred(node)}
         for ref in node.result.all_artifacts() if node.result is not None else []:
-            unique.setdefault(ref.sha256, ref)
+            if ref.sha256 not in named:
+                unique.setdefault(ref.sha256, ref)
     return list(unique.values())
 
 
-def _reportable(nodes: Sequence[NodeView]) -> dict[str, Any]:
+def _preferred(node: NodeView) -> list[ArtifactRef]:
+    """The one file to look at of every figure."""
+    figures = node.result.figures if node.result is not None else ()
+    return [ref for figure in figures for ref in [views.preferred(figure)[1]] if ref is not None]
+
+
+def _reportable(nodes: Sequence[NodeView], *, detailed: bool) -> dict[str, Any]:
     figures: list[dict[str, Any]] = []
     tables: list[dict[str, Any]] = []
     for node in nodes:
@@ -267,12 +334,13 @@ def _reportable(nodes: Sequence[NodeView]) -> dict[str, Any]:
             ref = figure.png or figure.svg
             if ref is not None:
                 path = views.artifact_uri(ref.sha256)
-                figures.append({"path": path, "caption": figure.caption, "node_id": node.node_id})
-            if figure.csv is not None:
+                caption = figure.caption if detailed else views.ellipsis(figure.caption, 60)
+                figures.append({"path": path, "caption": caption, "node_id": node.node_id})
+            if detailed and figure.csv is not None:
                 tables.append(
                     {"path": views.artifact_uri(figure.csv.sha256), "caption": figure.caption, "node_id": node.node_id}
                 )
-    return {"figures": figures, "tables": tables}
+    return {"figures": figures if detailed else figures[: views.LINKS], "tables": tables}
 
 
 def _device_mix(nodes: Sequence[NodeView]) -> dict[str, int]:
@@ -282,29 +350,18 @@ def _device_mix(nodes: Sequence[NodeView]) -> dict[str, int]:
     return mix
 
 
-def _result_lines(body: Mapping[str, Any]) -> list[str]:
+def _result_lines(node: Mapping[str, Any], *, detailed: bool) -> list[str]:
+    """What a node left. In concise form the first values; figures by name, their links stand beside the text."""
     lines: list[str] = []
-    for node in body.get("nodes") or []:
-        if node.get("values"):
-            lines.append(f"{node['node_id']} ({node['type']}{', cached' if node['cached'] else ''}):")
-            lines += render.values_lines(node["values"], node.get("units"))
-        for figure in node.get("figures", []):
-            lines.append(f"  figure {figure['name']}: {figure.get('png') or figure.get('svg') or ''}")
-    return lines
-
-
-def _table(body: Mapping[str, Any]) -> list[str]:
-    lines: list[str] = []
-    if body.get("nodes"):
-        lines.append(render.table(body["nodes"], ["node_id", "type", "state", "duration_ms", "job_id"]))
-        for node in body["nodes"]:
-            if node.get("failure"):
-                lines.append(f"{node['node_id']} failed: {node['failure']['code']}: {node['failure']['message']}")
-                lines += [f"Remedy: {node['failure']['remedy']}"] if node["failure"].get("remedy") else []
-    if body.get("points"):
-        lines.append(render.table(body["points"], ["index", "run_id", "state", "point", "values"]))
-    if body.get("next_cursor"):
-        lines.append(f"More: the same call with cursor={body['next_cursor']!r}")
+    if node.get("values"):
+        lines.append(f"{node['node_id']} ({node['type']}{', cached' if node['cached'] else ''}):")
+        found = render.values_lines(node["values"], node.get("units"), width=300 if detailed else 80)
+        most = len(found) if detailed else _LINES
+        lines += found[:most]
+        lines += [f"  and {len(found) - most} more values"] if len(found) > most else []
+    for figure in node.get("figures", []):
+        link = f": {figure.get('png') or figure.get('svg') or ''}" if detailed else ""
+        lines.append(f"  figure {figure['name']}{link}")
     return lines
 
 

@@ -82,6 +82,8 @@ async def after_request(engine: Engine, before: Status, caller: Caller, verb: st
     """The status once the engine has carried a request out, or after a few seconds: a live process takes its time."""
     deadline = time.monotonic() + _CARRIED_S
     status = await engine.status(before.id, owner=caller.principal)
+    if (verb, before.state) in (("pause", "paused"), ("resume", "running")):
+        return status
     while (
         verb != "reorder"
         and not status.ended

@@ -63,7 +63,11 @@ class LocalBackend:
         """See Backend."""
         detail = {"workers": len(self._pool.pids()), "busy": self._pool.busy(), "pids": self._pool.pids()}
         return BackendInfo(
-            name=self.name, slots=self._size, can_pause="freeze", limits={"cpu": self._size}, detail=detail
+            name=self.name,
+            slots=self._size,
+            can_pause="freeze",
+            limits={"cpu": self._size, "gpu": len(list(Path("/dev").glob("nvidia[0-9]*")))},
+            detail=detail,
         )
 
     def check(self, spec: JobSpec, info: BackendInfo) -> None:
@@ -74,6 +78,11 @@ class LocalBackend:
                 f"The job asks for {spec.resources.cpu:g} cores; the local backend has {cores}.",
                 field="resources.cpu", got=spec.resources.cpu, remedy=f"Ask for at most {cores}, or use a cluster.",
             )  # fmt: skip
+        if spec.resources.gpu > info.limits["gpu"]:
+            raise RejectedError(
+                f"The job asks for {spec.resources.gpu} GPUs; this machine has {info.limits['gpu']}.",
+                field="resources.gpu", got=spec.resources.gpu, remedy="Leave gpu out, or use a cluster.",
+            )  # fmt: skip
         if spec.resources.nodes > 1:
             raise RejectedError(
                 "The local backend is one machine.", field="resources.nodes", got=spec.resources.nodes, remedy="Use 1."
@@ -82,8 +91,8 @@ class LocalBackend:
     def place(self, job: Job) -> str | None:
         """See Backend."""
         if job.kind == "node":
-            return self._pool.place(job, taken=self._cold.taken())
-        return self._cold.place(job, busy=self._pool.busy())
+            return self._pool.place(job, taken=self._cold.taken(), of_group=self._cold.of_group(job.group))
+        return self._cold.place(job, busy=self._pool.busy(), of_group=self._pool.of_group(job.group))
 
     def unplace(self, jobs: Collection[Job]) -> None:
         """See Backend."""
@@ -105,10 +114,10 @@ class LocalBackend:
         """See Backend."""
         self._pool.acknowledge(observations)
 
-    async def adopt(self, jobs: Sequence[Job]) -> None:
+    async def adopt(self, jobs: Sequence[Job], told: Mapping[str, int]) -> None:
         """See Backend."""
         self._pool.orphans.adopt([job for job in jobs if job.kind == "node"])
-        self._cold.adopt([job for job in jobs if job.kind != "node"])
+        self._cold.adopt([job for job in jobs if job.kind != "node"], told)
 
     async def cancel(self, jobs: Sequence[Job]) -> None:
         """See Backend."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,11 @@ import msgspec
 from physlab_mcp.backends.base import Observation
 from physlab_mcp.backends.commands import Commands
 from physlab_mcp.backends.job_inputs import BlobStore
-from physlab_mcp.errors import PhyslabError
+from physlab_mcp.backends.local.command_events import MOST_BYTES, read_line
+from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.result import Failure
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,11 @@ class _Running:
         self.native_id = native_id
         self.starting = native_id is None
         self.told_started = False
-        self.cancelled = False
+        self.cancelled = self.frozen = False
         self.offset = 0
+        self.line = 0  # lines of events.jsonl read so far
+        self.told = 0  # of these, lines the store has from an earlier engine
+        self.log_offset = 0
 
 
 class Cold:
@@ -61,11 +65,17 @@ class Cold:
         self._wake = wake
 
     def taken(self) -> int:
-        """Cores that commands use; a frozen one uses none but keeps its place."""
-        return sum(max(1, math.ceil(one.job.spec.resources.cpu)) for one in self._running.values())
+        """Cores that commands use; a frozen one uses none."""
+        return sum(max(1, math.ceil(r.job.spec.resources.cpu)) for r in self._running.values() if not r.frozen)
 
-    def place(self, job: Job, *, busy: int) -> str | None:
-        """Room for a command: as many cores as it asks for, at the most all."""
+    def of_group(self, group: str | None) -> int:
+        """How many commands of a run or sweep are here."""
+        return sum(1 for running in self._running.values() if running.job.group == group and not running.frozen)
+
+    def place(self, job: Job, *, busy: int, of_group: int) -> str | None:
+        """Room for a command: as many cores as it asks for, at the most all. `of_group`: its run's jobs elsewhere."""
+        if job.parallelism and job.group and self.of_group(job.group) + of_group >= job.parallelism:
+            return None
         wanted = min(self._size, max(1, math.ceil(job.spec.resources.cpu)))
         if busy + self.taken() + wanted > self._size and (self._running or busy):
             return None
@@ -111,7 +121,10 @@ class Cold:
                 self._end(running, "cancelled")
                 return
             running.native_id = await self._commands.start(job.id, folder, job.attempt)
-        except PhyslabError as error:
+        except Exception as error:
+            if not isinstance(error, PhyslabError):
+                logger.exception("%s could not be prepared", job.id)
+                error = UnavailableError(f"It could not be prepared: {type(error).__name__}: {error}.")
             failure = Failure(
                 code=error.code, message=error.message, remedy=error.remedy, retryable=error.code == "unavailable"
             )
@@ -125,7 +138,7 @@ class Cold:
         self._running.pop(running.job.id, None)
         self._say(running.job, kind, **fields)
 
-    def adopt(self, jobs: Sequence[Job]) -> None:
+    def adopt(self, jobs: Sequence[Job], told: Mapping[str, int]) -> None:
         """Take over commands of an earlier engine: running, finished meanwhile, lost, or never begun."""
         for job in jobs:
             folder = self._data.job_folder(job.id)
@@ -137,13 +150,17 @@ class Cold:
                 continue
             running = self._running[job.id] = _Running(job, native_id or "proc:0:0")
             running.starting = False
+            running.told = told.get(job.id, 0)
+            running.frozen = job.state is JobState.PAUSED
+            _, running.log_offset = self._commands.read_log(folder, job.attempt, "stdout", offset=-1, limit=1)
         self.look()
 
     # -- watching --------------------------------------------------------------------------------------------
 
     def tend(self) -> None:
         """Look now and then even if no runner says anything."""
-        if self._running and time.monotonic() >= self._next_look:
+        streams = any(running.job.spec.stream_logs for running in self._running.values())
+        if self._running and (streams or time.monotonic() >= self._next_look):
             self.look()
 
     def look(self) -> None:
@@ -160,9 +177,21 @@ class Cold:
                 self._next_look = time.monotonic() + _LOOK_EVERY_S
                 for running in list(self._running.values()):
                     if not running.starting:
-                        await self._look_at(running)
+                        await self._look_safely(running)
         finally:
             self._looking = False
+
+    async def _look_safely(self, running: _Running) -> None:
+        """One job that cannot be read must not hide the others."""
+        try:
+            await self._look_at(running)
+        except Exception as error:
+            logger.exception("%s cannot be read", running.job.id)
+            self._commands.sweep(running.native_id, self._data.job_folder(running.job.id), running.job.attempt)
+            failure = Failure(
+                code="error", message=f"What it left cannot be read: {type(error).__name__}: {error}.", retryable=False
+            )
+            self._end(running, "done", failure=failure)
 
     async def _look_at(self, running: _Running) -> None:
         job, folder = running.job, self._data.job_folder(running.job.id)
@@ -170,7 +199,9 @@ class Cold:
         if seen.started_at and not running.told_started:
             running.told_started = True
             self._say(job, "started", started_at=seen.started_at)
-        self._read_events(running, folder)
+        while self._read_events(running, folder):
+            pass
+        self._read_stdout(running, folder)
         if seen.kind == "running":
             return
         if seen.kind == "lost":
@@ -191,17 +222,34 @@ class Cold:
         else:
             self._end(running, "done", result=msgspec.json.encode(answer), started_at=seen.started_at)
 
-    def _read_events(self, running: _Running, folder: Path) -> None:
-        data, _ = self._commands.read_log(folder, running.job.attempt, "events", offset=running.offset, limit=1 << 16)
+    def _read_events(self, running: _Running, folder: Path) -> bool:
+        """Tell the next lines; whether there may be more."""
+        limit = 1 << 16
+        data, _ = self._commands.read_log(folder, running.job.attempt, "events", offset=running.offset, limit=limit)
         whole = data[: data.rfind(b"\n") + 1]
+        if not whole:
+            running.offset += limit if len(data) == limit else 0  # a line beyond all measure is passed over
+            return len(data) == limit
         running.offset += len(whole)
         for line in whole.splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and event.get("kind") in ("progress", "metric", "log"):
-                self._say(running.job, "event", data={"kind": event["kind"], **event.get("data", {})})
+            running.line += 1
+            event = read_line(line)
+            if event is not None and running.line > running.told:
+                self._say(running.job, "event", data={**event, "line": running.line})
+        return True
+
+    def _read_stdout(self, running: _Running, folder: Path) -> None:
+        """What it printed since the last look, as log events, where that was asked for."""
+        if not running.job.spec.stream_logs:
+            return
+        data, following = self._commands.read_log(
+            folder, running.job.attempt, "stdout", offset=running.log_offset, limit=MOST_BYTES
+        )
+        if data:
+            running.log_offset = following
+            text = data.decode("utf-8", "replace")
+            self._say(running.job, "event", data={"kind": "log", "stream": "stdout", "text": text})
+            self._look_again = self._look_again or len(data) == MOST_BYTES
 
     # -- acting ----------------------------------------------------------------------------------------------
 
@@ -228,6 +276,7 @@ class Cold:
     async def _freeze(self, running: _Running, thaw: bool) -> None:
         act = self._commands.resume if thaw else self._commands.pause
         if await act(running.native_id, self._data.job_folder(running.job.id), running.job.attempt):
+            running.frozen = not thaw
             self._say(running.job, "resumed" if thaw else "paused")
 
     def close(self) -> None:

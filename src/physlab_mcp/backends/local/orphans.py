@@ -111,6 +111,10 @@ class Orphans:
         """How many still run something."""
         return sum(1 for orphan in self._orphans.values() if orphan.jobs and not orphan.frozen)
 
+    def of_group(self, group: str | None) -> int:
+        """How many of them run jobs of a run or sweep."""
+        return sum(any(job.group == group for job in orphan.jobs.values()) for orphan in self._orphans.values())
+
     def adopt(self, jobs: Sequence[Job]) -> None:
         """Take over node calls of an earlier engine."""
         by_worker: dict[str, list[Job]] = {}

@@ -61,18 +61,20 @@ class Pool:
             max((weight(h.job) for h in w.held.values()), default=0) for w in self._workers.values() if not _frozen(w)
         )
 
-    def place(self, job: Job, *, taken: int) -> str | None:
-        """A worker for the job, or None. `taken`: cores that commands use."""
+    def of_group(self, group: str | None) -> int:
+        """How many workers, orphans included, run jobs of a run or sweep."""
+        return self.orphans.of_group(group) + sum(group in w.groups for w in self._workers.values())
+
+    def place(self, job: Job, *, taken: int, of_group: int = 0) -> str | None:
+        """A worker for the job, or None. `taken`: cores that commands use; `of_group`: commands of its run."""
         type_ = job.spec.node.type if job.spec.node else ""
         estimate = self._estimates.get(type_, BUDGET_S)
         usable = [w for w in self._workers.values() if w.has_room(estimate) and not _frozen(w)]
-        if job.group and job.parallelism:
-            holding = [w for w in self._workers.values() if job.group in w.groups]
-            if len(holding) >= job.parallelism:
-                usable = [w for w in usable if job.group in w.groups]
+        if job.group and job.parallelism and self.of_group(job.group) + of_group >= job.parallelism:
+            usable = [w for w in usable if job.group in w.groups]
         worker = min(usable, key=lambda w: w.load_s, default=None)
         if worker is None or worker.held:
-            fresh = self._fresh(job, taken)
+            fresh = self._fresh(job, taken, of_group)
             worker = fresh or worker
         elif self.busy() + taken >= self.size:
             return None  # an idle worker, but commands use its core
@@ -81,11 +83,11 @@ class Pool:
         worker.hold(job, type_, estimate)
         return worker.id
 
-    def _fresh(self, job: Job, taken: int) -> WorkerProcess | None:
+    def _fresh(self, job: Job, taken: int, of_group: int) -> WorkerProcess | None:
         counted = [w for w in self._workers.values() if not _frozen(w)]
         if len(counted) + self.orphans.count() >= self.size or self.busy() + taken >= self.size:
             return None
-        if job.group and job.parallelism and sum(job.group in w.groups for w in counted) >= job.parallelism:
+        if job.group and job.parallelism and self.of_group(job.group) + of_group >= job.parallelism:
             return None
         if time.monotonic() < self._start_after:
             return None

@@ -84,23 +84,29 @@ class Attempt:
             return
 
     def relay(self, *, last: bool = False) -> None:
-        """Copy whole new lines of the command's event file."""
+        """Copy whole new lines of the command's event file; at the `last` time all of it."""
+        while self._relay_piece(last=last):
+            pass
+
+    def _relay_piece(self, *, last: bool) -> bool:
+        """Copy the next megabyte; whether there is more."""
         path = os.path.join(self.box, "events.jsonl")
         try:
             if os.lstat(path).st_size <= self._told:
-                return
+                return False
         except OSError:
-            return
+            return False
         data = read_plain(path, self._told, 1 << 20)
         endless = len(data) > LINE_BYTES and b"\n" not in data
-        whole = data if last or endless else data[: data.rfind(b"\n") + 1]
+        more = len(data) >= 1 << 20
+        whole = data if (last and not more) or endless else data[: data.rfind(b"\n") + 1]
         self._told += len(whole)
         for line in whole.splitlines():
             if not line.strip():
                 continue
             try:
                 told = json.loads(line[:LINE_BYTES])
-            except ValueError:
+            except (ValueError, RecursionError):
                 told = {"text": line[:LINE_BYTES].decode("utf-8", "replace")}
             if not isinstance(told, dict):
                 told = {"text": str(told)}
@@ -109,6 +115,7 @@ class Attempt:
             self.event(
                 kind if kind in ("progress", "metric", "log") else "log", inner if isinstance(inner, dict) else told
             )
+        return more and bool(whole)
 
     def tail(self) -> str:
         """The last lines of stderr."""
@@ -211,7 +218,7 @@ class Attempt:
             self._listed.write(b"".join(os.fsencode(word) + b"\0" for word in options))
             self._listed.seek(0)
             fds = [self._listed.fileno()]
-            argv = [box["argv"][0], "--args", str(fds[0]), "--", *argv]
+            argv = [box["argv"][0], "--args", str(fds[0]), "--", *box.get("guard", ()), *argv]
             env = {"PATH": os.environ.get("PATH", os.defpath)}
         self.claim_cores()
         logs = [os.path.join(self.folder, name) for name in ("stdout.log", "stderr.log")]

@@ -165,7 +165,7 @@ def read_values(box: str, keeper: Keeper) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         keeper.warnings.append(f"The values file is not JSON: {error}.")
         return {}
     if not isinstance(values, dict):
