@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 2_000  # live jobs of one plan; more points are expanded once half of them have ended
 MOST_A_TURN = 512
+CHUNK = 256  # jobs added in one turn, where a point is not larger: the workers must not wait for a long one
 _TEND_EVERY_S = 0.5
 _PACK_EVERY_S = 5.0  # while jobs run; at every tending else
 _GONE = frozenset({JobState.PENDING}) | TERMINAL
@@ -331,7 +332,8 @@ class Loop:
 
     def _expand(self, view: TurnView) -> list[Change]:
         open_plans = view.open_plans(limit=8, live_below=WINDOW // 2)
-        self._look = self._look or bool(open_plans)  # their windows move as their jobs end
+        # Their windows move as their jobs end, so it looks again in every turn while there are any.
+        self._look = self._look or bool(open_plans or view.open_plans(limit=1))
         for state in open_plans:
             plan = state.plan
             ended = sum(state.counts.get(s.value, 0) for s in TERMINAL)
@@ -341,7 +343,7 @@ class Loop:
                 self._requests.wanted_dags.add(plan.dag_id)
                 self.wake()
                 continue
-            points = max(1, (WINDOW - live) // max(1, len(dag.nodes)))
+            points = max(1, min(CHUNK, WINDOW - live) // max(1, len(dag.nodes)))
             try:
                 expanded = self._expander().next(
                     plan, dag, plan.next_index - 1, min(points, plan.total - plan.next_index)

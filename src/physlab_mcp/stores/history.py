@@ -62,6 +62,8 @@ def read(
     found = select(f"{_SELECT} WHERE e.seq > ?{only.clause} ORDER BY e.seq LIMIT ?", (after, *only.values, limit))
     for row in found:
         events.extend(rows.events_of(row[:6], after=after))
+        if len(events) >= limit:  # rows hold several events: the rest is for the next look
+            break
     return events[:limit]
 
 
