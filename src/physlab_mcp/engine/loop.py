@@ -83,6 +83,7 @@ class Loop:
         self._next_renew = 0.0
         self._next_pack = 0.0
         self._again = False
+        self._expanded = False  # points were added in this turn; the next ones follow at once
         self._refused: list[Change] = []  # jobs of sweeps that ended without running in the turn before
         self._look = True  # whether plans and requests are looked for in the next turn
         self._next_at: float | None = None
@@ -181,6 +182,7 @@ class Loop:
     async def turn(self) -> None:
         """One turn."""
         now = time.time()
+        self._expanded = False
         for backend in self._backends.values():
             seen = backend.drain()
             if seen:
@@ -229,7 +231,7 @@ class Loop:
         if changes or decided:
             self._busy_until = now
         self._next_at = done.next_at
-        self._again = placement.unfinished or self._requests.more or bool(self._refused)
+        self._again = placement.unfinished or self._requests.more or bool(self._refused) or self._expanded
         await self._requests.act(self._backends)
         await self._care(now)
 
@@ -349,6 +351,7 @@ class Loop:
                     plan, dag, plan.next_index - 1, min(points, plan.total - plan.next_index)
                 )
                 view.expand(plan, expanded)
+                self._expanded = True
             except PhyslabError as error:
                 logger.exception("%s cannot be expanded", plan.id)
                 view.append([Event("log", plan.id, time.time(), {"text": str(error), "code": error.code})])
