@@ -116,8 +116,8 @@ def test_requests_outlive_the_engine(site: Site, verb: str, kill: str) -> None:
     worker = site.worker_pids()
     if kill == "engine before":
         site.kill_engines()
+    site.request(verb, alone.id)  # first, or the end of the other would already have skipped it
     site.request(verb, job.id)
-    site.request(verb, alone.id)
     if kill == "engine between":
         until(lambda: not psutil.pid_exists(worker[0]) or psutil.Process(worker[0]).status() in ("stopped", "zombie"))
         site.kill_engines()
@@ -129,7 +129,7 @@ def test_requests_outlive_the_engine(site: Site, verb: str, kill: str) -> None:
         site.start_engine()
         until(site.status)
     site.wait_state(job.id, target)
-    site.wait_state(alone.id, target, S.SKIPPED)
+    site.wait_state(alone.id, target)
     if verb == "pause":
         site.open_gate()
         frozen = cpu_s(worker[0])
@@ -143,11 +143,11 @@ def test_requests_outlive_the_engine(site: Site, verb: str, kill: str) -> None:
         site.request("resume", job.id)
         site.request("resume", alone.id)
     site.finish()
-    counts = site.check()
-    assert counts == ({"cancelled": 2, "skipped": 1} if verb == "cancel" and counts["cancelled"] == 2 else counts)
     if verb == "pause":
-        assert counts == {"succeeded": 4}
+        assert site.check() == {"succeeded": 4}
         assert site.runs("n") == 1
+    else:
+        assert site.check() == {"cancelled": 2, "skipped": 1}
         assert site.job(job.id).attempt == 1
 
 
