@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,6 +37,14 @@ class VisualParams(NodeParams):
     emit_animation: bool = Field(default=False, description="make an animation where the node type has one")
 
 
+class Cap(NamedTuple):
+    """The most that a parameter may ask for without `allow_large`."""
+
+    field: str  # name of the parameter, or of a property of the model that tells the number asked for
+    most: float
+    shown: str = ""  # the parameter's name as the caller writes it, where `field` is a property
+
+
 class NodeType:
     """A named computation with a typed parameter model."""
 
@@ -59,6 +67,10 @@ class NodeType:
         aliases: tuple[str, ...] = (),
         example: Mapping[str, Any] | None = None,
         has_animation: bool = False,
+        words: tuple[str, ...] = (),
+        caps: tuple[Cap, ...] = (),
+        compute_s: float | None = None,
+        frame_s: float = 0.0,
     ) -> None:
         self.name = name
         self.function = function
@@ -76,6 +88,10 @@ class NodeType:
         self.aliases = aliases
         self.example = dict(example or {})
         self.has_animation = has_animation
+        self.words = words  # what people call it, for requests in words
+        self.caps = caps
+        self.compute_s = compute_s  # the most computing time without `allow_large`; None: no such bound
+        self.frame_s = frame_s  # computing time on top for each frame drawn
 
     @property
     def tool(self) -> str:
