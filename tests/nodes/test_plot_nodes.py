@@ -1,17 +1,12 @@
-"""The `plot` nodes, figures and films."""
+"""The nodes `plot.line`, `plot.function_2d` and `plot.volume_3d`."""
 
-import builtins
-import io
-
-import av
 import numpy as np
 import pytest
 from node_runs import Bench
-from PIL import Image
 from pydantic import ValidationError
 
-from physlab_mcp.errors import RequestError, UnavailableError
-from physlab_mcp.nodes import figures, plot_volume, video
+from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import figures, plot_volume
 
 
 @pytest.fixture
@@ -147,134 +142,5 @@ def test_volume_beyond_the_limit_is_refused(bench):
         bench.run("plot.volume_3d", volume=_store(bench, np.zeros((129, 2, 2), dtype=np.float32)))
 
 
-@pytest.mark.parametrize("kind", ["mp4", "webm"])
-def test_film_decodes_to_the_frames_asked_for(bench, kind):
-    result = bench.run(
-        "plot.animation", frame_expr="sin(x - t)", x_range=[0, 6], t_range=[0, 6, 9], format=kind, fps=10
-    )
-    data = bench.blobs.read(result.artifacts[0].sha256)
-    with av.open(io.BytesIO(data)) as film:
-        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
-        assert film.streams.video[0].average_rate == 10
-    assert len(frames) == 9
-    assert np.abs(frames[0] - frames[4])[100:].max() > 100
-    assert result.artifacts[0].media_type == f"video/{kind}"
-    assert result.values["duration_s"] == pytest.approx(0.9)
-
-
-def test_gif_has_the_frames_asked_for_and_repeats(bench):
-    result = bench.run("plot.animation", frame_expr="x*t", frame_count=5, format="gif")
-    with Image.open(io.BytesIO(bench.blobs.read(result.artifacts[0].sha256))) as picture:
-        assert picture.n_frames == 5
-        assert picture.info["loop"] == 0
-
-
-def test_film_of_a_stored_field_shows_it_beside_its_trace(bench):
-    frames = np.stack([np.roll(np.eye(8), shift, axis=1) for shift in range(6)])
-    result = bench.run(
-        "plot.animation",
-        frames=_store(bench, frames),
-        trace=list(range(6)),
-        times=list(range(6)),
-        scale="sqrt",
-        extent=2,
-    )
-    bench.check_declared("plot.animation", result)
-    assert result.values["frames"] == 6
-    assert result.figures[0].mp4 == result.artifacts[0]
-
-
-def test_film_is_the_same_bytes_every_time(tmp_path):
-    made = [
-        Bench(tmp_path / name).run("plot.animation", frame_expr="sin(x - t)", frame_count=5).all_artifacts()
-        for name in "ab"
-    ]
-    assert made[0] == made[1]
-
-
-@pytest.mark.parametrize(
-    ("rgb", "ycbcr"),
-    [
-        ((255, 255, 255), (235, 128, 128)),
-        ((0, 0, 0), (16, 128, 128)),
-        ((255, 0, 0), (81, 90, 240)),
-        ((0, 0, 255), (41, 240, 110)),
-    ],
-)
-def test_colours_are_those_of_bt_601(rgb, ycbcr):
-    planes = video.yuv420(np.full((4, 6, 3), rgb, dtype=np.uint8))
-    assert planes.shape == (6, 6)
-    found = (planes.ravel()[0], planes.ravel()[24], planes.ravel()[30])
-    assert tuple(int(value) for value in found) == ycbcr
-
-
-def test_film_shows_the_colours_that_were_drawn():
-    picture = np.zeros((32, 48, 3), dtype=np.uint8)
-    picture[:, :24] = (0, 114, 178)
-    picture[16:, 24:] = (213, 94, 0)
-    with av.open(io.BytesIO(video.encode([picture] * 3, "mp4", 10))) as film:
-        decoded = next(film.decode(video=0)).to_ndarray(format="rgb24").astype(int)
-    for row, column in ((8, 10), (8, 36), (24, 36)):
-        assert np.abs(decoded[row, column] - picture[row, column]).max() <= 6
-
-
-def test_without_animation_only_the_first_frame_is_drawn(bench):
-    result = bench.run("plot.animation", frame_expr="x*t", emit_animation=False)
-    assert result.artifacts == ()
-    assert result.figures[0].mp4 is None
-    assert result.figures[0].png is not None
-    assert result.values["duration_s"] is None
-
-
-def test_mp4_without_av_names_the_extra_to_install(bench, monkeypatch):
-    real = builtins.__import__
-
-    def without_av(name, *args, **options):
-        if name == "av" or name.startswith("av."):
-            raise ImportError(name)
-        return real(name, *args, **options)
-
-    monkeypatch.setattr("importlib.import_module", lambda name, *_: without_av(name))
-    with pytest.raises(UnavailableError, match="video"):
-        bench.run("plot.animation", frame_expr="x*t", format="mp4")
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        {},
-        {"frame_expr": "x", "frames": [[[0]]]},
-        {"frame_expr": "x", "frame_count": 301},
-        {"frame_expr": "x", "t_range": [0, 1, 301]},
-        {"frame_expr": "x", "x_range": [1, 0]},
-        {"frame_expr": "x", "format": "avi"},
-    ],
-)
-def test_films_beyond_the_limits_are_refused(bench, params):
-    with pytest.raises(ValidationError):
-        bench.run("plot.animation", **params)
-
-
-@pytest.mark.parametrize("shape", [(301, 2, 2), (4, 161, 2), (4, 4), (1, 4, 4)])
-def test_stored_fields_beyond_the_limits_are_refused(bench, shape):
-    with pytest.raises(RequestError, match="shape"):
-        bench.run("plot.animation", frames=_store(bench, np.zeros(shape)))
-
-
 def test_captions_show_symbols_not_markup():
     assert figures.plain(r"$|\psi|^2$ ($a_0^{-3}$)") == "|ψ|^2 (a0^-3)"
-
-
-def test_frames_have_even_sides_and_only_the_artists_change():
-    with figures.style():
-        figure = figures.new_figure(2.003, 1.507)
-        axes = figure.add_subplot()
-        (line,) = axes.plot([0, 1], [0, 0])
-        axes.set_ylim(-1, 1)
-        frames = list(video.draw_frames(figure, [line], lambda i: line.set_ydata([i, i]), 2, lambda _i: None))
-    assert frames[0].shape == frames[1].shape
-    assert all(side % 2 == 0 for side in frames[0].shape[:2])
-    changed = np.any(frames[0] != frames[1], axis=2)
-    assert 0 < changed.mean() < 0.2
-    ink = [int(np.sum(np.ptp(frame.astype(int), axis=2) > 60)) for frame in frames]
-    assert ink[1] < 1.5 * ink[0]

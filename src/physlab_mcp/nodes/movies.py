@@ -93,7 +93,9 @@ def field(
 ) -> Movie:
     """A coloured map that changes: frames (times, y, x), times (times,), extent in axis units, trace (times,)."""
     import numpy as np
-    from matplotlib.colors import Normalize, PowerNorm
+    from matplotlib.colors import PowerNorm
+
+    from physlab_mcp.nodes.plot_figures import colours_for
 
     figure = figures.new_figure(8.0 if trace is not None else 5.4, 4.0 if trace is not None else 4.4)
     grid = figure.add_gridspec(1, 2, width_ratios=(1.5, 1.0)) if trace is not None else figure.add_gridspec(1, 1)
@@ -104,16 +106,28 @@ def field(
         # A sharp peak would take the whole scale; the brightest thousandth is shown in the last colour.
         bright = float(np.nanquantile(frames, 0.999))
         high = bright if bright > low else high
-    norm = PowerNorm(0.5, min(low, 0.0), high) if root_scale else Normalize(low, high)
+    norm, colours = colours_for(np.array([low, high]))
+    if root_scale:
+        norm, colours = PowerNorm(0.5, min(low, 0.0), high), figures.SEQUENTIAL
+    across, up = extent[1] - extent[0], extent[3] - extent[2]
+    aspect = "equal" if 0.4 <= across / up <= 2.5 else "auto"
     image = axes.imshow(
-        frames[0], origin="lower", extent=extent, cmap=figures.SEQUENTIAL, norm=norm, interpolation="bilinear"
+        frames[0], origin="lower", extent=extent, cmap=colours, norm=norm, interpolation="bilinear", aspect=aspect
     )
     axes.grid(visible=False)
     axes.set(xlabel=labels.x, ylabel=labels.y)
     axes.set_title(labels.title, loc="left")
     figure.colorbar(image, ax=axes, label=labels.value, shrink=0.85, extend="max" if root_scale else "neither")
     clock = axes.text(
-        0.03, 0.96, "", transform=axes.transAxes, ha="left", va="top", color="white", family="DejaVu Sans Mono"
+        0.03,
+        0.96,
+        "",
+        transform=axes.transAxes,
+        ha="left",
+        va="top",
+        color="white",
+        family="DejaVu Sans Mono",
+        bbox={"facecolor": "black", "edgecolor": "none", "alpha": 0.45, "pad": 2.5},
     )
     artists: list[Any] = [image, clock, *axes.spines.values()]
     dot: Any = None

@@ -1,4 +1,4 @@
-"""The nodes `plot.line`, `plot.function_2d`, `plot.volume_3d` and `plot.animation`."""
+"""The nodes `plot.line` and `plot.function_2d`, and all others of the tool `plot`, which stand beside this file."""
 
 from __future__ import annotations
 
@@ -8,17 +8,44 @@ from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.plot_animation import animation
+from physlab_mcp.nodes.plot_field import field_2d
+from physlab_mcp.nodes.plot_heatmap import heatmap
+from physlab_mcp.nodes.plot_parametric import parametric_2d
+from physlab_mcp.nodes.plot_params import (
+    FormulaParams,
+    LabelParams,
+    Number,
+    formula,
+    row,
+    said,
+    settle_range,
+    warn_undefined,
+)
+from physlab_mcp.nodes.plot_phase import phase_portrait
+from physlab_mcp.nodes.plot_surface import contour_2d, surface_3d
 from physlab_mcp.nodes.plot_volume import volume_3d
-from physlab_mcp.nodes.registry import NodeParams, VisualParams, node_type
+from physlab_mcp.nodes.registry import NodeParams, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
 
 if TYPE_CHECKING:
     from physlab_mcp.nodes.io import NodeIO
 
-__all__ = ["animation", "function_2d", "line", "volume_3d"]
+__all__ = [
+    "animation",
+    "contour_2d",
+    "field_2d",
+    "function_2d",
+    "heatmap",
+    "line",
+    "parametric_2d",
+    "phase_portrait",
+    "surface_3d",
+    "volume_3d",
+]
 
 MAX_POINTS = 200_000
+MAX_SAMPLES = 100_000
 Style = Literal["line", "points", "both", "dashed"]
 _DRAWN: dict[str, dict[str, Any]] = {
     "line": {"linestyle": "-"},
@@ -28,14 +55,9 @@ _DRAWN: dict[str, dict[str, Any]] = {
 }
 
 
-class AxesParams(VisualParams):
+class AxesParams(LabelParams):
     """Words and units around a plot of curves."""
 
-    title: str = Field(default="", max_length=200)
-    x_label: str = Field(default="x", max_length=100)
-    y_label: str = Field(default="y", max_length=100)
-    x_unit: str = Field(default="", max_length=50)
-    y_unit: str = Field(default="", max_length=50)
     x_log: bool = Field(default=False, description="logarithmic x axis")
     y_log: bool = Field(default=False, description="logarithmic y axis")
 
@@ -65,35 +87,26 @@ class LineParams(AxesParams):
         return self
 
 
-class Function2dParams(AxesParams):
+class Function2dParams(AxesParams, FormulaParams):
     """A function of x, and where."""
 
     f: str = Field(min_length=1, max_length=500, description="arithmetic in x, such as sin(2*pi*x)*exp(-x**2)")
-    x_min: float = Field(default=-1.0, allow_inf_nan=False)
-    x_max: float = Field(default=1.0, allow_inf_nan=False)
-    samples: int = Field(default=400, ge=2, le=100_000, description="points along x (at most 100000)")
-    x: list[float] | None = Field(
+    x_min: Number = -1.0
+    x_max: Number = 1.0
+    samples: int = Field(default=400, ge=2, le=MAX_SAMPLES, description="points along x (at most 100000)")
+    x: list[Number] | None = Field(
         default=None, min_length=2, max_length=3, description="[min, max] or [min, max, samples]"
-    )
-    parameters: dict[str, float] = Field(
-        default_factory=dict, max_length=20, description="values of further names in f"
     )
 
     @model_validator(mode="after")
     def _range_ascends(self) -> Self:
-        low, high, samples = self.sampling
-        if not low < high:
-            raise ValueError(f"x must run from a smaller to a larger number, but got {low} to {high}")
-        if not 2 <= samples <= 100_000:
-            raise ValueError(f"samples must lie between 2 and 100000, but got {samples}")
+        _ = self.sampling
         return self
 
     @property
     def sampling(self) -> tuple[float, float, int]:
         """Range and number of points, from `x` where given."""
-        if self.x is None:
-            return self.x_min, self.x_max, self.samples
-        return self.x[0], self.x[1], int(self.x[2]) if len(self.x) == 3 else self.samples
+        return settle_range("x", self.x, (self.x_min, self.x_max, self.samples), MAX_SAMPLES)
 
 
 @node_type(
@@ -108,6 +121,9 @@ class Function2dParams(AxesParams):
         "y_max": "largest finite y",
     },
     example={"x": [0, 1, 2], "y": [0, 1, 4], "x_label": "t", "x_unit": "s"},
+    aliases=("plot.lines", "plot.series", "plot.scatter"),
+    words=("line plot", "line chart", "scatter plot", "plot the data", "plot the points", "plot the list", "chart"),
+    compute_s=10.0,
 )
 def line(params: LineParams, io: NodeIO) -> NodeResult:
     """Draw the curves.
@@ -122,9 +138,9 @@ def line(params: LineParams, io: NodeIO) -> NodeResult:
     curves: list[tuple[str, str, Any, Any]] = []
     for index, one in enumerate(given):
         field = f"series.{index}" if params.series else "y"
-        y = _row(io, one.y, field)
+        y = row(io, one.y, field, MAX_POINTS)
         source = one.x if one.x is not None else params.x
-        x = _row(io, source if source is not None else list(range(len(y))), f"{field} x")
+        x = row(io, source if source is not None else list(range(len(y))), f"{field} x", MAX_POINTS)
         if len(x) != len(y):
             raise RequestError(
                 f"x has {len(x)} points and y has {len(y)}.", field=field, remedy="Give x and y of one length."
@@ -154,6 +170,9 @@ def line(params: LineParams, io: NodeIO) -> NodeResult:
     },
     arrays={"x": "x, (samples,)", "y": "f(x), (samples,)"},
     example={"f": "sin(2*pi*x)", "x_min": -1, "x_max": 1, "samples": 400},
+    aliases=("plot.function",),
+    words=("plot", "draw", "graph", "sketch", "function", "curve", "plot the function", "graph of"),
+    compute_s=10.0,
 )
 def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
     """Evaluate and draw.
@@ -164,12 +183,12 @@ def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
     """
     import numpy as np
 
-    from physlab_mcp.nodes import expressions, figures
+    from physlab_mcp.nodes import figures
 
-    formula = expressions.parse(params.f, ("x", *params.parameters), field="f")
+    function = formula(params.f, ("x",), params.parameters, "f")
     low, high, samples = params.sampling
     x = np.linspace(low, high, samples)
-    y = formula(x=x, **params.parameters)
+    y = function(x)
     finite = np.isfinite(y)
     y_min, y_max = _finite_range([y], io)
     if y_min is None:
@@ -182,27 +201,10 @@ def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
         "x_at_y_max": float(x[int(np.argmax(np.where(finite, y, -np.inf)))]),
         "undefined_points": int(samples - finite.sum()),
     }
-    given = "".join(f", {name} = {value:g}" for name, value in params.parameters.items())
-    caption = f"f(x) = {params.f} for x from {low:g} to {high:g}{given}; {samples} points."
+    caption = f"f(x) = {params.f} for x from {low:g} to {high:g}{said(params.parameters)}; {samples} points."
     drawn = _draw(params, io, "function", [("", "line", x, np.where(finite, y, np.nan))], caption)
     arrays = {"x": io.save_array("x", x), "y": io.save_array("y", y)}
     return NodeResult(values=values, arrays=arrays, figures=drawn, meta=figures.meta(io, samples=samples))
-
-
-def _row(io: NodeIO, value: Any, field: str) -> Any:
-    import numpy as np
-
-    try:
-        row = np.asarray(io.load_array(value), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise RequestError(
-            f"{field} is not numbers: {error}.", field=field, remedy="Give a list of numbers."
-        ) from error
-    if row.ndim != 1 or not 1 <= row.size <= MAX_POINTS:
-        raise RequestError(
-            f"{field} has shape {row.shape}.", field=field, remedy=f"Give one row of 1 to {MAX_POINTS} numbers."
-        )
-    return row
 
 
 def _finite_range(rows: list[Any], io: NodeIO) -> tuple[float | None, float | None]:
@@ -210,8 +212,7 @@ def _finite_range(rows: list[Any], io: NodeIO) -> tuple[float | None, float | No
 
     every = np.concatenate(rows)
     finite = every[np.isfinite(every)]
-    if finite.size < every.size:
-        io.warn(f"{every.size - finite.size} of {every.size} points have no finite value and are not drawn.")
+    warn_undefined(io, every.size - finite.size, every.size)
     return (float(finite.min()), float(finite.max())) if finite.size else (None, None)
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
-from physlab_mcp.nodes.registry import VisualParams, node_type
+from physlab_mcp.nodes.plot_params import (
+    FormulaParams,
+    LabelParams,
+    Number,
+    formula,
+    numbers,
+    settle_range,
+    warn_undefined,
+)
+from physlab_mcp.nodes.registry import Cap, node_type
 from physlab_mcp.schemas.artifact import ArtifactRef, Figure
 from physlab_mcp.schemas.result import NodeResult
 
@@ -15,29 +25,37 @@ if TYPE_CHECKING:
     from physlab_mcp.nodes.io import NodeIO
     from physlab_mcp.nodes.movies import Movie
 
-MAX_FRAMES = 300
-MAX_SIDE = 160
+MAX_FRAMES = 5000
+CAP_FRAMES = 300
+MAX_SAMPLES = 5000
+MAX_NUMBERS = 64_000_000
+"""The most numbers of a film (512 MB), whatever `allow_large` says."""
+CURVE_SAMPLES, FIELD_SAMPLES, DEFAULT_FRAMES = 400, 100, 60
 
 
-class AnimationParams(VisualParams):
-    """A curve `frame_expr` in x and t, or a stored field `frames`."""
+class AnimationParams(LabelParams, FormulaParams):
+    """A curve `frame_expr` in x and t, a field in x, y and t (with `y_range`), or a stored field `frames`."""
 
     emit_animation: bool = Field(default=True, description="false: only the first frame, as a figure")
     frame_expr: str | None = Field(
-        default=None, max_length=500, description="arithmetic in x and t, such as sin(x - t)"
+        default=None, max_length=500, description="arithmetic in x and t (and y, with y_range), such as sin(x - t)"
     )
-    x_range: list[float] = Field(
+    x_range: list[Number] = Field(
         default=[0.0, 1.0], min_length=2, max_length=3, description="[min, max] or [min, max, samples]"
     )
-    t_range: list[float] = Field(
+    y_range: list[Number] | None = Field(
+        default=None, min_length=2, max_length=3, description="[min, max] or [min, max, samples]: a field, not a curve"
+    )
+    t_range: list[Number] = Field(
         default=[0.0, 1.0], min_length=2, max_length=3, description="[min, max] or [min, max, frames]"
     )
-    samples: int = Field(default=400, ge=2, le=5000, description="points along x (at most 5000)")
-    frame_count: int = Field(default=60, ge=2, le=MAX_FRAMES, description="frames (at most 300)")
-    parameters: dict[str, float] = Field(default_factory=dict, max_length=20, description="values of further names")
-    frames: Any = Field(
-        default=None, description='{"$artifact": …} or nested lists: field (time, y, x), at most 300 x 160 x 160'
+    samples: int | None = Field(
+        default=None, ge=2, le=MAX_SAMPLES, description="points along x and y; default 400, of a field 100"
     )
+    frame_count: int | None = Field(
+        default=None, ge=2, le=MAX_FRAMES, description="frames, at most 300; default 60, of a stored field its own"
+    )
+    frames: Any = Field(default=None, description='{"$artifact": …} or nested lists: field (time, y, x)')
     times: Any = Field(default=None, description="times of the frames; default t_range in equal steps")
     trace: Any = Field(default=None, description="one number a frame, drawn beside the field")
     trace_label: str = Field(default="", max_length=100)
@@ -46,11 +64,6 @@ class AnimationParams(VisualParams):
     format: Literal["mp4", "gif", "webm"] = "mp4"
     renderer: Literal["auto", "matplotlib"] = Field(default="auto", description="both draw with matplotlib")
     fps: int = Field(default=20, ge=1, le=60, description="frames a second")
-    title: str = Field(default="", max_length=200)
-    x_label: str = Field(default="x", max_length=100)
-    y_label: str = Field(default="y", max_length=100)
-    x_unit: str = Field(default="", max_length=50)
-    y_unit: str = Field(default="", max_length=50)
     value_label: str = Field(default="", max_length=100)
     time_label: str = Field(default="t", max_length=50)
     time_unit: str = Field(default="", max_length=50)
@@ -59,30 +72,41 @@ class AnimationParams(VisualParams):
     def _one_source(self) -> Self:
         if (self.frame_expr is None) == (self.frames is None):
             raise ValueError("give either frame_expr or frames")
-        for name, (low, high) in (("x_range", self.x_range[:2]), ("t_range", self.t_range[:2])):
-            if not low < high:
-                raise ValueError(f"{name} must run from a smaller to a larger number, but got {low} to {high}")
-        if not 2 <= self.point_count <= 5000:
-            raise ValueError(f"x_range: samples must lie between 2 and 5000, but got {self.point_count}")
-        if not 2 <= self.moment_count <= MAX_FRAMES:
-            raise ValueError(f"t_range: frames must lie between 2 and {MAX_FRAMES}, but got {self.moment_count}")
+        counts = [self.frames_drawn, *(axis[2] for axis in self.axes)]
+        if self.frame_expr is not None and math.prod(counts) > MAX_NUMBERS:
+            raise ValueError(f"{' x '.join(map(str, counts))} points are more than {MAX_NUMBERS}")
         return self
 
     @property
-    def point_count(self) -> int:
-        """Points along x, from `x_range` where it says."""
-        return int(self.x_range[2]) if len(self.x_range) == 3 else self.samples
+    def axes(self) -> list[tuple[float, float, int]]:
+        """Range and points along x, and along y where there is one."""
+        samples = self.samples or (CURVE_SAMPLES if self.y_range is None else FIELD_SAMPLES)
+        found = [settle_range("x_range", self.x_range, (0.0, 1.0, samples), MAX_SAMPLES)]
+        if self.y_range is not None:
+            found.append(settle_range("y_range", self.y_range, (0.0, 1.0, samples), MAX_SAMPLES))
+        return found
 
     @property
-    def moment_count(self) -> int:
-        """Frames, from `t_range` where it says."""
-        return int(self.t_range[2]) if len(self.t_range) == 3 else self.frame_count
+    def moments(self) -> tuple[float, float, int]:
+        """Range of time and frames asked for, of which a stored field may have fewer."""
+        default = DEFAULT_FRAMES if self.frames is None else CAP_FRAMES
+        return settle_range("t_range", self.t_range, (0.0, 1.0, self.frame_count or default), MAX_FRAMES)
+
+    @property
+    def frames_drawn(self) -> int:
+        """The most frames it draws, for caps and the computing time."""
+        return self.moments[2]
+
+    @property
+    def field_side(self) -> int:
+        """Points along the longer side of a field given by `frame_expr`, for caps; 0 for a curve."""
+        return max(axis[2] for axis in self.axes) if self.y_range is not None else 0
 
 
 @node_type(
     "plot.animation",
     params=AnimationParams,
-    summary="Animate a curve y(x, t) given as arithmetic, or a stored field, as mp4, gif or webm",
+    summary="Animate a curve y(x, t) or a field f(x, y, t) given as arithmetic, or a stored field, as mp4, gif or webm",
     packages=("numpy", "matplotlib", "av"),
     outputs={
         "frames": "number of frames",
@@ -95,6 +119,11 @@ class AnimationParams(VisualParams):
         "time_end": "time of the last frame",
     },
     example={"frame_expr": "sin(2*pi*(x - t))", "x_range": [0, 2], "t_range": [0, 1], "frame_count": 30},
+    aliases=("plot.animate", "plot.movie"),
+    words=("animation", "animate", "animated", "movie", "film", "video", "gif", "mp4", "webm"),
+    caps=(Cap("frames_drawn", CAP_FRAMES, "frame_count"), Cap("field_side", 160, "samples")),
+    compute_s=10.0,
+    frame_s=0.5,
     has_animation=True,
 )
 def animation(params: AnimationParams, io: NodeIO) -> NodeResult:
@@ -114,19 +143,14 @@ def animation(params: AnimationParams, io: NodeIO) -> NodeResult:
     if params.emit_animation:
         video.check_encoder(params.format)
     labels = movies.Labels(
-        params.title,
-        figures.axis_label(params.x_label, params.x_unit),
-        figures.axis_label(params.y_label, params.y_unit),
-        params.value_label,
-        params.time_label,
-        params.time_unit,
+        params.title, params.x_words, params.y_words, params.value_label, params.time_label, params.time_unit
     )
-    shown, times, make = _curve(params, labels) if params.frame_expr else _field(params, io, labels)
+    shown, times, make = _computed(params, labels) if params.frame_expr else _stored(params, io, labels)
     finite = shown[np.isfinite(shown)]
     if not finite.size:
         raise RequestError("No frame holds a finite value.", field="frame_expr" if params.frame_expr else "frames")
     if finite.size < shown.size:
-        io.warn(f"{shown.size - finite.size} of {shown.size} points have no finite value and are not drawn.")
+        warn_undefined(io, shown.size - finite.size, shown.size)
     values = {
         "frames": len(shown),
         "fps": params.fps,
@@ -144,42 +168,58 @@ def animation(params: AnimationParams, io: NodeIO) -> NodeResult:
     )
 
 
-def _curve(params: AnimationParams, labels: Any) -> tuple[Any, Any, Any]:
-    import numpy as np
-
-    from physlab_mcp.nodes import expressions, movies
-
-    formula = expressions.parse(params.frame_expr or "", ("x", "t", *params.parameters), field="frame_expr")
-    x = np.linspace(params.x_range[0], params.x_range[1], params.point_count)
-    times = np.linspace(params.t_range[0], params.t_range[1], params.moment_count)
-    rows = formula(x=x[None, :], t=times[:, None], **params.parameters)
-    rows = np.where(np.isfinite(rows), rows, np.nan)
-    return rows, times, lambda: movies.curve(x, rows, times, labels)
-
-
-def _field(params: AnimationParams, io: NodeIO, labels: Any) -> tuple[Any, Any, Any]:
+def _computed(params: AnimationParams, labels: Any) -> tuple[Any, Any, Any]:
+    """What `frame_expr` gives (times, points) or (times, y, x), its times, and how to make the film."""
     import numpy as np
 
     from physlab_mcp.nodes import movies
 
-    frames = _numbers(io, params.frames, "frames")
-    within = frames.ndim == 3 and 2 <= len(frames) <= MAX_FRAMES and min(frames.shape[1:]) >= 2
-    if not within or max(frames.shape[1:]) > MAX_SIDE:
+    names = ("x", "t") if params.y_range is None else ("x", "y", "t")
+    function = formula(params.frame_expr or "", names, params.parameters, "frame_expr")
+    times = np.linspace(*params.moments)
+    x, *rest = (np.linspace(*axis) for axis in params.axes)
+    if not rest:
+        rows = function(x[None, :], times[:, None])
+        rows = np.where(np.isfinite(rows), rows, np.nan)
+        return rows, times, lambda: movies.curve(x, rows, times, labels)
+    y = rest[0]
+    frames = np.empty((len(times), len(y), len(x)))
+    for index, time in enumerate(times):
+        frames[index] = function(x[None, :], y[:, None], time)
+    frames[~np.isfinite(frames)] = np.nan
+    # The samples stand at the ends of the range, the pixels around them.
+    pads = [0.5 * (axis[1] - axis[0]) for axis in (x, y)]
+    extent = (x[0] - pads[0], x[-1] + pads[0], y[0] - pads[1], y[-1] + pads[1])
+    return frames, times, lambda: movies.field(frames, times, extent, labels, root_scale=params.scale == "sqrt")
+
+
+def _stored(params: AnimationParams, io: NodeIO, labels: Any) -> tuple[Any, Any, Any]:
+    """The stored field's frames that are drawn (times, y, x), their times, and how to make the film."""
+    import numpy as np
+
+    from physlab_mcp.nodes import movies
+
+    frames = numbers(io, params.frames, "frames")
+    if frames.ndim != 3 or len(frames) < 2 or min(frames.shape[1:]) < 2 or frames.size > MAX_NUMBERS:
         raise RequestError(
             f"frames has shape {frames.shape}.",
             field="frames",
-            remedy=f"Give (time, y, x) with 2 to {MAX_FRAMES} frames of 2 to {MAX_SIDE} points a side.",
+            remedy=f"Give (time, y, x) with two or more of each and at most {MAX_NUMBERS} numbers in all.",
         )
     rows = {"times": params.times, "trace": params.trace}
-    loaded = {name: None if value is None else _numbers(io, value, name) for name, value in rows.items()}
+    loaded = {name: None if value is None else numbers(io, value, name) for name, value in rows.items()}
     for name, row in loaded.items():
         if row is not None and row.shape != (len(frames),):
             raise RequestError(
                 f"{name} has shape {row.shape} for {len(frames)} frames.", field=name, remedy="Give one number a frame."
             )
-    times = (
-        np.linspace(params.t_range[0], params.t_range[1], len(frames)) if loaded["times"] is None else loaded["times"]
-    )
+    times = np.linspace(*params.moments[:2], len(frames)) if loaded["times"] is None else loaded["times"]
+    trace = loaded["trace"]
+    if len(frames) > params.frames_drawn:
+        io.warn(f"{params.frames_drawn} of {len(frames)} stored frames are drawn; frame_count says how many.")
+        kept = np.linspace(0, len(frames) - 1, params.frames_drawn).round().astype(int)
+        frames, times, trace = frames[kept], times[kept], None if trace is None else trace[kept]
+    frames = np.where(np.isfinite(frames), frames, np.nan)
 
     def make() -> Movie:
         return movies.field(
@@ -188,20 +228,11 @@ def _field(params: AnimationParams, io: NodeIO, labels: Any) -> tuple[Any, Any, 
             _rectangle(params.extent),
             labels,
             root_scale=params.scale == "sqrt",
-            trace=loaded["trace"],
+            trace=trace,
             trace_label=params.trace_label,
         )
 
     return frames, times, make
-
-
-def _numbers(io: NodeIO, value: Any, field: str) -> Any:
-    import numpy as np
-
-    try:
-        return np.asarray(io.load_array(value), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise RequestError(f"{field} is not numbers: {error}.", field=field, remedy="Give an array.") from error
 
 
 def _rectangle(extent: Any) -> tuple[float, float, float, float]:
@@ -220,7 +251,11 @@ def _rectangle(extent: Any) -> tuple[float, float, float, float]:
 def _draw(params: AnimationParams, io: NodeIO, make: Any, values: dict[str, Any]) -> tuple[Figure, ...]:
     from physlab_mcp.nodes import figures, video
 
-    subject = params.title or (f"y = {params.frame_expr}" if params.frame_expr else params.value_label or "Field")
+    subject = params.title or (
+        f"{'y' if params.y_range is None else 'f'} = {params.frame_expr}"
+        if params.frame_expr
+        else params.value_label or "Field"
+    )
     caption = (
         f"{subject}: {values['frames']} frames from {params.time_label} = {values['time_start']:g} to "
         f"{values['time_end']:g} {params.time_unit}".rstrip()

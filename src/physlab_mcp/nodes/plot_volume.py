@@ -54,6 +54,9 @@ class Volume3dParams(VisualParams):
         "enclosed_volume": "volume inside the surface in unit^3; null for sections",
         "triangles": "triangles of the surface; null for sections",
     },
+    aliases=("plot.volume", "plot.isosurface", "plot.slices"),
+    words=("isosurface", "iso-surface", "volume plot", "3d density", "slices", "sections through", "volume rendering"),
+    compute_s=10.0,
     example={"volume": [[[0, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 1, 0], [0, 0, 0]], [[0, 0, 0]] * 3]},
 )
 def volume_3d(params: Volume3dParams, io: NodeIO) -> NodeResult:
