@@ -83,7 +83,7 @@ def test_an_unknown_nuclear_mass_is_said_not_guessed(bench):
         bench.run("quantum.spectral_line", Z=3)
 
 
-@pytest.mark.parametrize("params", [{"n": 2, "l": 2}, {"l": 1, "m": 2}, {"grid_points": 129}, {"n": 0}, {"spin": 1}])
+@pytest.mark.parametrize("params", [{"n": 2, "l": 2}, {"l": 1, "m": 2}, {"grid_points": 193}, {"n": 0}, {"spin": 1}])
 def test_impossible_orbitals_are_refused(bench, params):
     with pytest.raises(ValidationError):
         bench.run("quantum.hydrogen_orbital", **params)
@@ -163,8 +163,9 @@ def test_too_few_frames_for_the_beat_are_warned_of(bench):
 @pytest.mark.parametrize(
     "params",
     [
-        {"frames": 301},
-        {"grid_points": 161},
+        {"frames": 2001},
+        {"grid_points": 401},
+        {"frames": 2000, "grid_points": 400},
         {"states": []},
         {"states": [{"n": 1, "l": 1}]},
         {"states": [{"n": 1, "l": 0}] * 2},

@@ -1,4 +1,4 @@
-"""The nodes `quantum.hydrogen_orbital`, `quantum.spectral_line` and `quantum.time_evolution`."""
+"""The node `quantum.hydrogen_orbital`, and every other one of the tool `quantum`, by which they are found."""
 
 # ruff: noqa: E741 - l is the letter of orbital angular momentum
 
@@ -8,16 +8,32 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from physlab_mcp.nodes.quantum_expectation import expectation
 from physlab_mcp.nodes.quantum_line import spectral_line
+from physlab_mcp.nodes.quantum_ops import ops
+from physlab_mcp.nodes.quantum_solve import solve
 from physlab_mcp.nodes.quantum_time import time_evolution
-from physlab_mcp.nodes.registry import VisualParams, node_type
+from physlab_mcp.nodes.quantum_tunneling import tunneling
+from physlab_mcp.nodes.quantum_visualize import visualize
+from physlab_mcp.nodes.quantum_wavepacket import wavepacket
+from physlab_mcp.nodes.registry import Cap, VisualParams, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
 
 if TYPE_CHECKING:
     from physlab_mcp.nodes.io import NodeIO
 
-__all__ = ["hydrogen_orbital", "spectral_line", "time_evolution"]
+__all__ = [
+    "expectation",
+    "hydrogen_orbital",
+    "ops",
+    "solve",
+    "spectral_line",
+    "time_evolution",
+    "tunneling",
+    "visualize",
+    "wavepacket",
+]
 
 
 class HydrogenOrbitalParams(VisualParams):
@@ -29,7 +45,7 @@ class HydrogenOrbitalParams(VisualParams):
     Z: int = Field(default=1, ge=1, le=118, description="nuclear charge")
     harmonics: Literal["complex", "real"] = Field(default="complex", description="eigenstates of L_z, or real orbitals")
     grid_points: int = Field(
-        default=65, ge=8, le=128, description="points a side of the 3-D grid, at most 128; odd puts one on the nucleus"
+        default=65, ge=8, le=192, description="points a side of the 3-D grid; odd puts one on the nucleus"
     )
     extent_a0: float | None = Field(default=None, gt=0, le=1e5, description="half-width of the grid in bohr radii")
     radial_points: int = Field(default=1000, ge=100, le=20_000, description="samples of R(r) in the output")
@@ -79,6 +95,20 @@ class HydrogenOrbitalParams(VisualParams):
         "amplitude": "real part of psi in a0^(-3/2), (x, y, z), float32; its sign tells the lobes apart",
     },
     example={"n": 2, "l": 1, "m": 0},
+    words=(
+        "hydrogen",
+        "hydrogen-like",
+        "hydrogen atom",
+        "orbital",
+        "orbitals",
+        "1s",
+        "2s",
+        "2p",
+        "3d",
+        "radial function",
+    ),
+    caps=(Cap("grid_points", 128, "grid_points"),),
+    compute_s=10.0,
 )
 def hydrogen_orbital(params: HydrogenOrbitalParams, io: NodeIO) -> NodeResult:
     """Solve, compare, sample and draw one orbital."""

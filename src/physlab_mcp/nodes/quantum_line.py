@@ -65,6 +65,11 @@ class SpectralLineParams(VisualParams):
         "relative_difference": "computed over measured minus 1, or null",
     },
     example={"upper_n": 2, "lower_n": 1, "measured_nm": 121.567},
+    words=(
+        *("spectral line", "emission line", "wavelength of the line", "transition", "lyman", "balmer", "paschen"),
+        *("brackett", "pfund", "lyman-alpha", "balmer-alpha", "h-alpha", "rydberg formula"),
+    ),
+    compute_s=10.0,
 )
 def spectral_line(params: SpectralLineParams, io: NodeIO) -> NodeResult:
     """Compute the line from the two level energies.

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from physlab_mcp.nodes.registry import NodeParams, VisualParams, node_type
+from physlab_mcp.nodes.registry import Cap, NodeParams, VisualParams, node_type
 from physlab_mcp.schemas.artifact import ArtifactRef, Figure
 from physlab_mcp.schemas.result import NodeResult
 
 if TYPE_CHECKING:
     from physlab_mcp.nodes.io import NodeIO
+
+
+MOST_NUMBERS = 50_000_000  # in the frames together
 
 
 class ComponentParams(NodeParams):
@@ -46,10 +49,8 @@ class TimeEvolutionParams(VisualParams):
     Z: int = Field(default=1, ge=1, le=118, description="nuclear charge")
     periods: float = Field(default=2.0, gt=0, le=100, description="duration in beat periods h/(E_max - E_min)")
     duration_fs: float | None = Field(default=None, gt=0, le=1e6, description="duration in fs, instead of periods")
-    frames: int = Field(default=80, ge=2, le=300, description="moments in time (at most 300)")
-    grid_points: int = Field(
-        default=120, ge=16, le=160, description="points along each side of the x-z plane (at most 160)"
-    )
+    frames: int = Field(default=80, ge=2, le=2000, description="moments in time")
+    grid_points: int = Field(default=120, ge=16, le=400, description="points along each side of the x-z plane")
     extent_a0: float | None = Field(default=None, gt=0, le=1e4, description="half-width of the plane in bohr radii")
     rydberg_eV: float | None = Field(default=None, gt=1, le=100, description="R_inf h c in eV; default CODATA")
     fps: int = Field(default=20, ge=1, le=60, description="frames a second of the animation")
@@ -60,6 +61,10 @@ class TimeEvolutionParams(VisualParams):
             raise ValueError("every state may stand once in the superposition")
         if not any(one.amplitude for one in self.states):
             raise ValueError("at least one amplitude must be above 0")
+        if self.frames * self.grid_points**2 > MOST_NUMBERS:
+            raise ValueError(
+                f"{self.frames} frames of {self.grid_points} x {self.grid_points} points are more than {MOST_NUMBERS} numbers"
+            )
         return self
 
 
@@ -88,6 +93,13 @@ class TimeEvolutionParams(VisualParams):
     },
     example={"states": [{"n": 1, "l": 0}, {"n": 2, "l": 1}], "frames": 60},
     has_animation=True,
+    words=(
+        *("time evolution", "evolve", "superposition", "superposition of hydrogen states", "quantum beat", "beat"),
+        *("beat period", "oscillating dipole", "evolution in time"),
+    ),
+    caps=(Cap("frames", 300, "frames"), Cap("grid_points", 160, "grid_points")),
+    compute_s=10.0,
+    frame_s=0.5,
 )
 def time_evolution(params: TimeEvolutionParams, io: NodeIO) -> NodeResult:
     """Solve the states on one mesh, put their phases on, sample and draw."""
