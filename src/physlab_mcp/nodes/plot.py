@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import expressions
 from physlab_mcp.nodes.plot_animation import animation
 from physlab_mcp.nodes.plot_volume import volume_3d
 from physlab_mcp.nodes.registry import NodeParams, VisualParams, node_type
@@ -81,9 +83,14 @@ class Function2dParams(AxesParams):
 
     @model_validator(mode="after")
     def _range_ascends(self) -> Self:
-        low, high, samples = self.sampling
+        low, high = (self.x_min, self.x_max) if self.x is None else self.x[:2]
         if not low < high:
             raise ValueError(f"x must run from a smaller to a larger number, but got {low} to {high}")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_suffice(self) -> Self:
+        samples = int(self.x[2]) if self.x is not None and len(self.x) == 3 else self.samples
         if not 2 <= samples <= 100_000:
             raise ValueError(f"samples must lie between 2 and 100000, but got {samples}")
         return self
@@ -154,6 +161,7 @@ def line(params: LineParams, io: NodeIO) -> NodeResult:
     },
     arrays={"x": "x, (samples,)", "y": "f(x), (samples,)"},
     example={"f": "sin(2*pi*x)", "x_min": -1, "x_max": 1, "samples": 400},
+    checks={("f", "parameters.*"): partial(expressions.formula, variables=("x",), field="f")},
 )
 def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
     """Evaluate and draw.
@@ -164,9 +172,9 @@ def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
     """
     import numpy as np
 
-    from physlab_mcp.nodes import expressions, figures
+    from physlab_mcp.nodes import figures
 
-    formula = expressions.parse(params.f, ("x", *params.parameters), field="f")
+    formula = expressions.formula(params.f, params.parameters, variables=("x",), field="f")
     low, high, samples = params.sampling
     x = np.linspace(low, high, samples)
     y = formula(x=x, **params.parameters)

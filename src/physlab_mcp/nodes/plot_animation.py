@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import expressions
 from physlab_mcp.nodes.registry import VisualParams, node_type
 from physlab_mcp.schemas.artifact import ArtifactRef, Figure
 from physlab_mcp.schemas.result import NodeResult
@@ -59,11 +61,30 @@ class AnimationParams(VisualParams):
     def _one_source(self) -> Self:
         if (self.frame_expr is None) == (self.frames is None):
             raise ValueError("give either frame_expr or frames")
-        for name, (low, high) in (("x_range", self.x_range[:2]), ("t_range", self.t_range[:2])):
-            if not low < high:
-                raise ValueError(f"{name} must run from a smaller to a larger number, but got {low} to {high}")
+        return self
+
+    @model_validator(mode="after")
+    def _x_ascends(self) -> Self:
+        return self._ascends("x_range", self.x_range)
+
+    @model_validator(mode="after")
+    def _t_ascends(self) -> Self:
+        return self._ascends("t_range", self.t_range)
+
+    def _ascends(self, name: str, ends: list[float]) -> Self:
+        low, high = ends[:2]
+        if not low < high:
+            raise ValueError(f"{name} must run from a smaller to a larger number, but got {low} to {high}")
+        return self
+
+    @model_validator(mode="after")
+    def _points_suffice(self) -> Self:
         if not 2 <= self.point_count <= 5000:
             raise ValueError(f"x_range: samples must lie between 2 and 5000, but got {self.point_count}")
+        return self
+
+    @model_validator(mode="after")
+    def _frames_suffice(self) -> Self:
         if not 2 <= self.moment_count <= MAX_FRAMES:
             raise ValueError(f"t_range: frames must lie between 2 and {MAX_FRAMES}, but got {self.moment_count}")
         return self
@@ -77,6 +98,23 @@ class AnimationParams(VisualParams):
     def moment_count(self) -> int:
         """Frames, from `t_range` where it says."""
         return int(self.t_range[2]) if len(self.t_range) == 3 else self.frame_count
+
+
+def _curve_formula(text: str | None, parameters: Iterable[str]) -> expressions.Expression | None:
+    return None if text is None else expressions.formula(text, parameters, variables=("x", "t"), field="frame_expr")
+
+
+def _rectangle(extent: Any) -> tuple[float, float, float, float]:
+    sides = [-extent, extent] * 2 if isinstance(extent, int | float) else extent
+    good = isinstance(sides, list | tuple) and len(sides) == 4 and all(isinstance(s, int | float) for s in sides)
+    if not good or not (sides[0] < sides[1] and sides[2] < sides[3]):
+        raise RequestError(
+            f"extent {extent!r} is not a rectangle.",
+            field="extent",
+            got=extent,
+            remedy="Give a half-width above 0 or [x_min, x_max, y_min, y_max].",
+        )
+    return (float(sides[0]), float(sides[1]), float(sides[2]), float(sides[3]))
 
 
 @node_type(
@@ -96,6 +134,10 @@ class AnimationParams(VisualParams):
     },
     example={"frame_expr": "sin(2*pi*(x - t))", "x_range": [0, 2], "t_range": [0, 1], "frame_count": 30},
     has_animation=True,
+    checks={
+        ("frame_expr", "parameters.*"): _curve_formula,
+        "extent": _rectangle,
+    },
 )
 def animation(params: AnimationParams, io: NodeIO) -> NodeResult:
     """Draw every frame on one figure and encode.
@@ -147,9 +189,9 @@ def animation(params: AnimationParams, io: NodeIO) -> NodeResult:
 def _curve(params: AnimationParams, labels: Any) -> tuple[Any, Any, Any]:
     import numpy as np
 
-    from physlab_mcp.nodes import expressions, movies
+    from physlab_mcp.nodes import movies
 
-    formula = expressions.parse(params.frame_expr or "", ("x", "t", *params.parameters), field="frame_expr")
+    formula = expressions.formula(params.frame_expr or "", params.parameters, variables=("x", "t"), field="frame_expr")
     x = np.linspace(params.x_range[0], params.x_range[1], params.point_count)
     times = np.linspace(params.t_range[0], params.t_range[1], params.moment_count)
     rows = formula(x=x[None, :], t=times[:, None], **params.parameters)
@@ -202,19 +244,6 @@ def _numbers(io: NodeIO, value: Any, field: str) -> Any:
         return np.asarray(io.load_array(value), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise RequestError(f"{field} is not numbers: {error}.", field=field, remedy="Give an array.") from error
-
-
-def _rectangle(extent: Any) -> tuple[float, float, float, float]:
-    sides = [-extent, extent] * 2 if isinstance(extent, int | float) else extent
-    good = isinstance(sides, list | tuple) and len(sides) == 4 and all(isinstance(s, int | float) for s in sides)
-    if not good or not (sides[0] < sides[1] and sides[2] < sides[3]):
-        raise RequestError(
-            f"extent {extent!r} is not a rectangle.",
-            field="extent",
-            got=extent,
-            remedy="Give a half-width above 0 or [x_min, x_max, y_min, y_max].",
-        )
-    return (float(sides[0]), float(sides[1]), float(sides[2]), float(sides[3]))
 
 
 def _draw(params: AnimationParams, io: NodeIO, make: Any, values: dict[str, Any]) -> tuple[Figure, ...]:

@@ -37,6 +37,9 @@ class VisualParams(NodeParams):
     emit_animation: bool = Field(default=False, description="make an animation where the node type has one")
 
 
+Checks = Mapping[str | tuple[str, ...], Callable[..., object]]
+
+
 class NodeType:
     """A named computation with a typed parameter model."""
 
@@ -59,6 +62,7 @@ class NodeType:
         aliases: tuple[str, ...] = (),
         example: Mapping[str, Any] | None = None,
         has_animation: bool = False,
+        checks: Checks | None = None,
     ) -> None:
         self.name = name
         self.function = function
@@ -76,6 +80,8 @@ class NodeType:
         self.aliases = aliases
         self.example = dict(example or {})
         self.has_animation = has_animation
+        # By parameter ("quantity.unit", or several): called with their values before anything is submitted, raising RequestError.
+        self.checks: Checks = dict(checks or {})
 
     @property
     def tool(self) -> str:
