@@ -95,7 +95,12 @@ class Lab:
             blobs=self.blobs,
             roots=self.roots,
             commands_policy=self.config.backends.local.commands,
-            limits=Limits(nodes=self.config.limits.max_nodes, edges=self.config.limits.max_edges),
+            limits=Limits(
+                nodes=self.config.limits.max_nodes,
+                edges=self.config.limits.max_edges,
+                roots=tuple(self.roots),
+                hidden=(self.data.root,),
+            ),
         )
 
     @classmethod

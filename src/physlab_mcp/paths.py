@@ -131,13 +131,21 @@ def confine(path: str | Path, roots: list[Path], *, field: str, must_exist: bool
     """Resolve `path` with all symbolic links and check that it lies under one of `roots`.
 
     Raises:
-        ForbiddenError: it lies outside of all roots, or does not exist although it must.
+        ForbiddenError: it lies outside of all roots, is no path, or does not exist although it must.
 
     """
-    named = Path(path).expanduser()
-    if not named.is_absolute() and roots:
-        named = roots[0] / named
-    real = named.resolve()
+    try:
+        named = Path(path).expanduser()
+        if not named.is_absolute() and roots:
+            named = roots[0] / named
+        real = named.resolve()
+    except (ValueError, RuntimeError, OSError) as error:  # a NUL, an unknown ~user, a name that is too long
+        raise ForbiddenError(
+            f"{field} names {str(path)[:200]!r}, which is no path: {error}.",
+            field=field,
+            got=str(path)[:200],
+            remedy="Name a file or folder by its path.",
+        ) from error
     if not any(real == root or real.is_relative_to(root) for root in (r.resolve() for r in roots)):
         raise ForbiddenError(
             f"{field} names {str(path)!r}, which lies outside of the allowed roots.",
@@ -145,7 +153,7 @@ def confine(path: str | Path, roots: list[Path], *, field: str, must_exist: bool
             got=str(path),
             remedy="Allowed: " + ", ".join(str(r) for r in roots) + ". Start the server with --root DIR to allow more.",
         )
-    if must_exist and not real.exists():
+    if must_exist and not os.path.exists(real):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise ForbiddenError(
             f"{field} names {str(path)!r}, which does not exist.",
             field=field,

@@ -333,17 +333,32 @@ def test_the_command_dies_with_a_runner_that_is_sigkilled(tmp_path):
     until(lambda: gone(child))
 
 
-def test_the_engine_is_woken_at_the_end(tmp_path):
+def wakes(listener: socket.socket) -> None:
+    """Wait for one call of a runner at the engine's door."""
+    line, _ = listener.accept()
+    with line:
+        assert line.recv(100) == b'{"op":"wake"}\n'
+
+
+def test_the_engine_is_woken_at_the_start_and_at_the_end(tmp_path):
+    gate = tmp_path / "gate"
+    wait = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]):\n    time.sleep(0.005)"
     with socket.socket(socket.AF_UNIX) as listener:
         place = f"/tmp/physlab-test-{os.urandom(6).hex()}"
         listener.bind(place)
         listener.listen()
         listener.settimeout(20)
-        folder = job_folder(tmp_path, command=["true"], notify=place)
-        run(folder)
-        line, _ = listener.accept()
-        assert line.recv(100) == b'{"op":"wake"}\n'
-        line.close()
+        folder = job_folder(tmp_path, command=[sys.executable, "-c", wait, str(gate)], notify=place)
+        process = begin(folder)
+        try:
+            wakes(listener)
+            assert child_of(folder)  # whoever looks now sees that it runs
+            assert not (folder / "attempts/1/result.json").exists()
+        finally:
+            gate.touch()
+        wakes(listener)
+        assert (folder / "attempts/1/result.json").exists()
+        assert process.wait(20) == 0
         os.unlink(place)
     assert run(job_folder(tmp_path, command=["true"], notify=place))["outcome"] == "succeeded"
 

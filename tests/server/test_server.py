@@ -7,6 +7,7 @@ import anyio
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
 
 from physlab_mcp.engine.engine import Engine
 from physlab_mcp.server import build
@@ -101,6 +102,33 @@ async def test_unknown_resources_and_handles_are_errors_of_the_protocol(lab, era
         for uri in ("physlab://jobs/job-00000000", "physlab://nothing/x", "physlab://artifacts/" + "0" * 64):
             with pytest.raises(MCPError):
                 await client.read_resource(uri)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_an_unknown_tool_is_answered_with_our_error_that_names_the_nearest(lab, era):
+    async with Client(build(lab), mode=era) as client:
+        reply = await client.call_tool("distributed_colaboration", {"method": "job_list", "session_id": "s9"})
+        by_method = await client.call_tool("run_status", {"run_id": "x"})
+    assert reply.is_error
+    assert by_method.is_error
+    error = reply.structured_content["error"]
+    assert error.keys() >= {"code", "message", "field", "got", "remedy", "example"}
+    assert (error["code"], error["field"], error["got"]) == ("not_found", "name", "distributed_colaboration")
+    assert f"Did you mean '{JOBS}'" in error["remedy"]
+    assert error["example"]["name"] == JOBS
+    assert error["remedy"] in reply.content[0].text
+    assert f"method of the tool {RUNS}" in by_method.structured_content["error"]["remedy"]
+    assert len(await lab.engine.store.find("call", subject="s9")) == 1
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_an_unknown_prompt_is_an_error_that_names_the_prompts(lab, era):
+    async with Client(build(lab), mode=era) as client:
+        with pytest.raises(MCPError) as caught:
+            await client.get_prompt("diagnose_failures", {})
+    assert caught.value.error.code == INVALID_PARAMS
+    for name in ("design_experiment", "diagnose_failure", "compare_runs", "Did you mean 'diagnose_failure'"):
+        assert name in caught.value.error.message
 
 
 async def test_legacy_names_work_though_they_are_not_listed(lab):

@@ -61,6 +61,10 @@ def error_of(reply: Reply) -> dict[str, Any]:
         (RUNS, {"method": "catalog", "tool": "quantum", "node_method": "hydrogn_orbital"},
          "invalid_request", "node_method", "hydrogen_orbital"),
         ("no_such_tool", {}, "not_found", "name", JOBS),
+        ("experiment_orchestrater", {}, "not_found", "name", f"Did you mean '{RUNS}'"),
+        ("run_status", {}, "not_found", "name", f"run_status is a method of the tool {RUNS}"),
+        ("job_submt", {}, "not_found", "name", f"job_submit is a method of the tool {JOBS}"),
+        ("x" * 5000, {"method": "run_list"}, "not_found", "name", f"run_list is a method of the tool {RUNS}"),
     ],
 )  # fmt: skip
 async def test_a_wrong_call_says_where_what_came_and_how_to_mend_it(router, tool, arguments, code, field, remedy):
@@ -307,8 +311,9 @@ async def test_explain_cache_tells_differences_first_and_knows_its_nodes(live):
     reply = await live.call(RUNS, call)
     assert reply.structured["nodes"][0]["node"] == "z"
     assert reply.structured["counts"] == {"different": 1, "equal": 60, "not_compared": 0}
+    replies.CacheReply(**reply.structured)
     assert both(reply) < 8_000
-    assert "more nodes left out" in reply.text
+    assert "more of 61 nodes" in reply.text
     assert "{'" not in reply.text
     error = error_of(await live.call(RUNS, {**call, "node_id": "n00"}))
     assert (error["code"], error["field"]) == ("not_found", "node_id")
@@ -341,6 +346,7 @@ async def test_next_of_a_checked_dag_names_it_instead_of_repeating_it(router):
 
 async def test_an_unknown_tool_is_answered_with_the_nearest_names(router):
     reply = await router.call(RUNS, {"method": "catalog", "tool": "constant_get"})
+    replies.CatalogReply(**reply.structured)
     assert "constants_get" in reply.structured["nearest"]
     assert "constants_get" in reply.text
 

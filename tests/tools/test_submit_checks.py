@@ -166,3 +166,12 @@ async def test_a_list_tells_a_success_only_once_it_survives_a_power_loss(lab: La
     (listed,) = await lab.engine.list_jobs(owner="local", states=["succeeded"])
     assert listed.job is not None
     assert (await lab.store.seqs())[1] >= listed.job.last_seq > durable
+
+
+@pytest.mark.parametrize("path", ["a\0b", "~nobody-has-this-name/x", "x" * 5000])
+async def test_what_is_no_path_is_refused_as_one(router: Router, path: str):
+    error = error_of(await router.call(JOBS, command(workdir=path)))
+    assert error["code"] in {"forbidden", "invalid_request"}
+    assert "workdir" in error["field"]
+    assert error["remedy"]
+    assert await nothing_stored(router)

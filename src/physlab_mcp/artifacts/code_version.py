@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.machinery
 import importlib.util
 import sys
 import time
@@ -22,8 +23,16 @@ def _path_of(module: str) -> Path | None:
     loaded = sys.modules.get(module)
     origin = getattr(loaded, "__file__", None)
     if origin is None:
+        parent = module.rpartition(".")[0]
+        home = _path_of(parent) if parent else None
+        if home is not None and home.name != "__init__.py":
+            return None  # a name in a module; to look for it would import that module
         try:
-            spec = importlib.util.find_spec(module)
+            spec = (
+                importlib.util.find_spec(module)
+                if home is None
+                else importlib.machinery.PathFinder.find_spec(module, [str(home.parent)])
+            )
         except (ImportError, ValueError, AttributeError):
             return None
         origin = spec.origin if spec is not None else None

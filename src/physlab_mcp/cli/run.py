@@ -61,7 +61,12 @@ async def submit(lab: Lab, spec: Mapping[str, Any], *, use_cache: bool, parallel
     from physlab_mcp.dags.run import plan_for
     from physlab_mcp.dags.validate import validate
 
-    limits = Limits(nodes=lab.config.limits.max_nodes, edges=lab.config.limits.max_edges)
+    limits = Limits(
+        nodes=lab.config.limits.max_nodes,
+        edges=lab.config.limits.max_edges,
+        roots=tuple(lab.roots),
+        hidden=(lab.data.root,),
+    )
     checked = validate(spec, lab.registry, limits=limits)
     for warning in checked.warnings:
         if warning.code == "visual_default":  # what an agent must be told, and a person sees in the figures

@@ -10,8 +10,10 @@ import msgspec
 
 from physlab_mcp.artifacts.cache_key import code_version, static_key
 from physlab_mcp.backends.job_inputs import check_shape
+from physlab_mcp.dags.commands import HAND_OVER, NO_REFERENCE
 from physlab_mcp.dags.params import Problem, settle_params
 from physlab_mcp.dags.references import Path, Place, places_in, put
+from physlab_mcp.dags.rules import broken_checks
 from physlab_mcp.dags.sweep import Grid, targets_of
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType, Registry
@@ -120,12 +122,30 @@ def _settled(
     node: Node, node_type: NodeType, raw: dict[str, Any], places: Sequence[Place], where: str
 ) -> dict[str, Any]:
     params, problems = settle_params(node_type, raw, places)
-    if params is not None:
-        return params
+    if params is None:
+        raise _refused(node, problems, where)
+    return params
+
+
+def check_call(step: Step, call: Call) -> None:
+    """Make the checks of the node type. They may import what it computes with: for clients, never inside the engine.
+
+    Raises:
+        RequestError: one of them refuses a value that an override or the sweep put in.
+
+    """
+    if not step.type.checks:
+        return
+    problems = list(broken_checks(step.type, call.params, places_in(call.params) if step.refers else ()))
+    if problems:
+        raise _refused(step.node, problems, f"{'sweep' if step.targets else 'params'}.{step.node.id}")
+
+
+def _refused(node: Node, problems: Sequence[Problem], where: str) -> RequestError:
     details = [{"node": node.id, **msgspec.to_builtins(_plain(one))} for one in problems]
     first = problems[0]
     more = f" ({len(problems) - 1} more in details)" if len(problems) > 1 else ""
-    raise RequestError(
+    return RequestError(
         f"Node {node.id!r}: {first.message}{more}",
         field=f"{where}.{first.field.removeprefix('params.')}",
         got=first.got,
@@ -201,6 +221,13 @@ def _check_overrides(plan: Plan, order: Mapping[str, int]) -> None:
 
 def _check_references(node: Node, places: Sequence[Place], order: Mapping[str, int]) -> None:
     for place in places:
+        if node.type == "command" and place.point is None:
+            raise RequestError(
+                f"The override of {node.id!r}: {NO_REFERENCE.format(field=place.field)}",
+                field=f"params.{node.id}",
+                got=str(place.node),
+                remedy=HAND_OVER,
+            )
         if place.point is None and place.node not in node.needs:
             raise RequestError(
                 f"The override of {node.id!r} takes an output of {place.node!r}, which it does not depend on.",

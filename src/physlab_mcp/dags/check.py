@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from physlab_mcp.artifacts.cache_key import canonical_json
+from physlab_mcp.dags.commands import HAND_OVER, NO_REFERENCE, command_problems
 from physlab_mcp.dags.params import settle_params
 from physlab_mcp.dags.references import Place, offered, places_in, put, settle_key
 from physlab_mcp.dags.resources import resources_of
@@ -30,9 +32,12 @@ class Limits(msgspec.Struct, frozen=True):
     memory_bytes: int | None = None
     gpu: int | None = None
     backends: tuple[str, ...] = ("local", "auto")
+    roots: tuple[Path, ...] | None = None  # folders that paths of commands may name; None: not known here, not checked
+    hidden: tuple[Path, ...] = ()  # folders inside them that no command may name: physlab's own data
 
 
 DEFAULT_LIMITS = Limits()
+MOST_MADE_WRONG = 1000  # after that many nodes with wrong values, the checks that look names up are left out
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -58,6 +63,7 @@ class Checker:
         self.needs: dict[str, dict[str, None]] = {}
         self._types: dict[tuple[str, str | None], NodeType | None] = {}
         self._type_of: dict[str, NodeType | None] = {}
+        self._wrong = 0
         self._handed: dict[str, dict[str, tuple[str, str]]] = {}  # target -> parameter -> (from, data_key)
 
     def check(self, nodes: Sequence[NodeSpec], edges: Iterable[EdgeSpec]) -> dict[str, Draft]:
@@ -168,9 +174,12 @@ class Checker:
         raw = self._visuals(node, node_type, raw)
         if places:
             places = places_in(raw)
-        params, problems = settle_params(node_type, raw, places)
+        params, problems = settle_params(node_type, raw, places, checks=self._wrong < MOST_MADE_WRONG)
+        self._wrong += bool(problems)
+        if node_type.name == "command":
+            problems += command_problems(raw if params is None else params, self.limits.roots, self.limits.hidden)
         for one in problems:
-            self._say(one.code, one.message, one.remedy, node.id, one.field)
+            self._say(one.code, one.message, one.remedy, node.id, one.field, one.severity)
         device = self._device(node, node_type)
         self._amounts(node)
         if params is None or device is None:
@@ -233,14 +242,9 @@ class Checker:
             return raw
         self.needs[node.id][place.node] = None
         source = self._type_of[place.node]
-        if node.tool == "command":
-            self._say(
-                "bad_reference",
-                f"{place.field}: a command cannot take another node's output by reference.",
-                'Order them with "dependencies" and hand data over as a file both name, or use a node that takes it.',
-                node.id,
-                place.field,
-            )
+        node_type = self._type_of[node.id]
+        if node_type is not None and node_type.name == "command":
+            self._say("bad_reference", NO_REFERENCE.format(field=place.field), HAND_OVER, node.id, place.field)
             return raw
         if source is None:
             return raw

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-import msgspec
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ValidationError
 
 from physlab_mcp.artifacts.cache_key import canonical_json
+from physlab_mcp.dags.problems import Problem, bad, missing, unfit, unknown
 from physlab_mcp.dags.references import Path, Place
+from physlab_mcp.dags.rules import around, broken_checks, broken_validators, sound_part
 from physlab_mcp.errors import RequestError
-from physlab_mcp.nodes.registry import NodeParams, NodeType
+from physlab_mcp.nodes.registry import NodeType
 
-
-class Problem(msgspec.Struct, frozen=True):
-    """One defect of a node's parameters."""
-
-    code: str  # unknown_param | missing_param | bad_param
-    field: str
-    message: str
-    remedy: str
-    got: Any = None
+__all__ = ["Problem", "settle_params"]
 
 
 def settle_params(
-    node_type: NodeType, raw: dict[str, Any], places: Sequence[Place] = ()
+    node_type: NodeType, raw: dict[str, Any], places: Sequence[Place] = (), *, checks: bool = False
 ) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Canonical parameters, or None and every problem found.
 
-    A placeholder is never judged by the model (its value comes later); everything around it is.
+    A placeholder is never judged by the model (its value comes later); everything around it is. With `checks` the node
+    type's own are made too, which may import what the node computes with: for clients, never inside the engine.
     """
-    model = node_type.params
     try:
-        made: BaseModel = model.model_validate(raw)
-    except ValidationError as error:
-        problems = _problems(node_type, raw, error, places)
-        if problems or not places:
-            return None, problems
-        made = _around(model, raw, places)
-    except Exception as error:
-        # A model's own validator may choke on a placeholder; without one, it is the value's fault all the same.
-        if not places:
-            return None, [_unfit(f"{type(error).__name__}: {error}")]
-        try:
-            made = _around(model, raw, places)
-        except ValidationError as found:
-            return None, _problems(node_type, raw, found, places)
+        made = _made(node_type, raw, places)
+    except _RefusedError as refused:
+        return None, _all_problems(node_type, raw, places, refused, checks=checks)
     try:
         settled = made.model_dump(mode="json", by_alias=True)
         for name in {str(place.path[0]) for place in places}:
@@ -57,30 +37,74 @@ def settle_params(
         if b"null" in canonical_json(settled):
             canonical_json(made.model_dump(mode="python"))
     except RequestError as error:
-        return None, [_unfit(error.message)]
+        return None, [unfit(error.message)]
     except ValueError as error:  # pydantic refuses what is nested too deep, or has no JSON form
-        return None, [_unfit(f"The parameters cannot be written as JSON: {error}.")]
-    return settled, []
+        return None, [unfit(f"The parameters cannot be written as JSON: {error}.")]
+    problems = list(broken_checks(node_type, settled, places)) if checks and node_type.checks else []
+    return (None if problems else settled), problems
 
 
-def _unfit(message: str) -> Problem:
-    return Problem("bad_param", "params", message, "Give plain JSON values within the documented ranges.")
+class _RefusedError(Exception):
+    """The model refused; `wrong` are the fields it refused by themselves."""
+
+    def __init__(self, problems: list[Problem], wrong: Collection[str] = ()) -> None:
+        super().__init__(problems)
+        self.problems = problems
+        self.wrong = frozenset(wrong)
 
 
-def _around(model: type[NodeParams], raw: dict[str, Any], places: Sequence[Place]) -> BaseModel:
-    """The fields that hold no placeholder, checked and completed; the others as they were written."""
-    return _lenient(model, frozenset(str(place.path[0]) for place in places)).model_validate(raw)
+def _made(node_type: NodeType, raw: dict[str, Any], places: Sequence[Place]) -> BaseModel:
+    """The parameters as their model sees them; fields with a placeholder are left out.
 
+    Raises:
+        _RefusedError: it refuses them.
 
-@lru_cache(maxsize=1024)
-def _lenient(model: type[NodeParams], held: frozenset[str]) -> type[BaseModel]:
-    """The model with the fields in `held` opened to anything and the model's own validators left out."""
-    shape: dict[str, Any] = {}
-    for name, info in model.model_fields.items():
-        shape[name] = (Any, ...) if name in held or info.alias in held else (info.annotation, info)
-    config: ConfigDict = model.model_config
-    made: Any = create_model(f"{model.__name__}Around", __config__=config, **shape)
+    """
+    model = node_type.params
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        problems, wrong = _problems(node_type, raw, error, places), _fields(error)
+    except Exception as error:
+        # A model's own validator may choke on a placeholder; without one, it is the value's fault all the same.
+        if not places:
+            raise _RefusedError([unfit(f"{type(error).__name__}: {error}")]) from error
+        problems, wrong = [], frozenset[str]()
+    if problems or not places:
+        raise _RefusedError(problems, wrong)
+    try:
+        known = {*model.model_fields, *(info.alias for info in model.model_fields.values())}
+        made = around(model, raw, frozenset(str(place.path[0]) for place in places) & known)
+    except ValidationError as error:
+        raise _RefusedError(_problems(node_type, raw, error, places), _fields(error)) from error
+    problems = broken_validators(model, made, raw, places)
+    if problems:
+        raise _RefusedError(problems)
     return made
+
+
+def _all_problems(
+    node_type: NodeType, raw: dict[str, Any], places: Sequence[Place], refused: _RefusedError, *, checks: bool
+) -> list[Problem]:
+    """Those of single fields, and whatever the sound fields break together."""
+    problems = list(refused.problems)
+    part = sound_part(node_type.params, raw, refused.wrong, places)
+    if part is None:
+        return problems
+    told = {one.message for one in problems}
+    together = broken_validators(node_type.params, part, raw, places)
+    problems += [one for one in together if one.message not in told]
+    if checks and node_type.checks:
+        try:
+            problems += broken_checks(node_type, part.model_dump(mode="json", by_alias=True), places)
+        except ValueError:  # no JSON form, or nested too deep
+            return problems
+    return problems
+
+
+def _fields(error: ValidationError) -> frozenset[str]:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return frozenset(str(one["loc"][0]) for one in found if one["loc"])
 
 
 def _problems(
@@ -92,18 +116,18 @@ def _problems(
         kind, location = one["type"], one["loc"]
         path = _data_path(raw, location)
         if kind == "extra_forbidden":
-            found.append(_unknown(node_type, path or tuple(location), one.get("input")))
+            found.append(unknown(node_type, path or tuple(location), one.get("input")))
             continue
         if kind == "missing":
             path = tuple(location)
-            found.append(_missing(node_type, path))
+            found.append(missing(node_type, path))
             continue
         if any(path[: len(p)] == p for p in held):
             continue
-        # A whole-model check cannot judge a value that is not there yet.
+        # A check over several values cannot judge one that is not there yet.
         if held and (not path or any(p[: len(path)] == path for p in held)):
             continue
-        found.append(_bad(path, one["msg"], one.get("input")))
+        found.append(bad(path, one["msg"], one.get("input")))
     return found
 
 
@@ -122,34 +146,3 @@ def _data_path(raw: Any, location: Sequence[str | int]) -> Path:
             continue
         path.append(step)
     return tuple(path)
-
-
-def _name(path: Path) -> str:
-    return ".".join(["params", *map(str, path)])
-
-
-def _unknown(node_type: NodeType, path: Path, got: Any) -> Problem:
-    names = sorted(node_type.params.model_fields)
-    word = str(path[-1])
-    if len(path) > 1:
-        return Problem("unknown_param", _name(path), f"{_name(path)} is not known.", "Leave it out.", got)
-    near = get_close_matches(word, names, n=1, cutoff=0.5)
-    remedy = f"Did you mean {near[0]!r}?" if near else f"It takes: {', '.join(names) or 'no parameters'}."
-    return Problem("unknown_param", _name(path), f"{node_type.name} has no parameter {word!r}.", remedy, got)
-
-
-def _missing(node_type: NodeType, path: Path) -> Problem:
-    info = node_type.params.model_fields.get(str(path[0])) if len(path) == 1 else None
-    about = f" ({info.description})" if info is not None and info.description else ""
-    example = node_type.example.get(str(path[-1])) if path else None
-    remedy = f"Give {'.'.join(map(str, path))}{about}" + (f", such as {example!r}." if example is not None else ".")
-    return Problem("missing_param", _name(path), f"{node_type.name} needs {'.'.join(map(str, path))!r}.", remedy)
-
-
-def _bad(path: Path, message: str, got: Any) -> Problem:
-    text = message.removeprefix("Value error, ")
-    shown = repr(got)
-    shown = shown if len(shown) <= 80 else f"{shown[:77]}…"
-    where = _name(path)
-    remedy = f"Change {where}: {text[0].lower()}{text[1:]}." if text else f"Change {where}."
-    return Problem("bad_param", where, f"{where} = {shown}: {text}.", remedy, got)

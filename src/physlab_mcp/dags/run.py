@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from physlab_mcp.artifacts.cache_key import code_version
-from physlab_mcp.dags.calls import Call, Step, call_of, prepare_steps
+from physlab_mcp.dags.calls import Call, Step, call_of, check_call, prepare_steps
 from physlab_mcp.dags.sweep import Grid, read_sweep
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType, Registry
@@ -113,6 +113,9 @@ class DagExpander:
         """
         prepared = self._prepare(plan, dag)
         grid = prepared.grid
+        for step in prepared.steps:
+            if step.call is not None and plan.params.get(step.node.id):
+                check_call(step, step.call)
         if grid is None:
             return
         points = {0, grid.total - 1}
@@ -125,7 +128,7 @@ class DagExpander:
             values = grid.values(digits)
             for step in prepared.steps:
                 if step.call is None:
-                    prepared.call(step, digits, values)
+                    check_call(step, prepared.call(step, digits, values))
 
     def _prepare(self, plan: Plan, dag: Dag) -> _Prepared:
         known = self._plans.get(plan.id)

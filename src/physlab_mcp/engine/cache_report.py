@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import anyio.to_thread
 
 from physlab_mcp.artifacts.cache_key import explain, fields, value_hash
 from physlab_mcp.engine.inputs import resolve
 from physlab_mcp.errors import PhyslabError
 from physlab_mcp.nodes.registry import Registry
+from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.result import NodeResult
 from physlab_mcp.schemas.status import NodeView
 from physlab_mcp.stores.base import Store
+
+_PAGE = 1_000
+
+
+class _Nodes:
+    """The nodes of one run by name, and their results."""
+
+    def __init__(self, views: Sequence[NodeView]) -> None:
+        self.views = {view.node_id: view for view in views}
+        self.results: dict[str, NodeResult] = {one.node_id: one.result for one in views if one.result is not None}
 
 
 class CacheReport:
@@ -24,18 +38,25 @@ class CacheReport:
         self, mine: Sequence[NodeView], *, node_id: str | None, other: Sequence[NodeView] | None
     ) -> list[dict[str, Any]]:
         """One row a node: {node, cached, key, differs, text}."""
-        theirs = {view.node_id: view for view in other or ()}
-        by_node = {view.node_id: view for view in mine}
+        wanted = [view for view in mine if node_id is None or view.node_id == node_id]
+        jobs: dict[str, Job] = {}
+        for i in range(0, len(wanted), _PAGE):
+            page = await self._store.get_jobs([view.job_id for view in wanted[i : i + _PAGE]])
+            jobs |= {job.id: job for job in page}
+        theirs = _Nodes(other) if other is not None else None
+        return await anyio.to_thread.run_sync(self._rows, wanted, jobs, _Nodes(mine), theirs)
+
+    def _rows(
+        self, wanted: Sequence[NodeView], jobs: Mapping[str, Job], mine: _Nodes, theirs: _Nodes | None
+    ) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        for view in mine:
-            if node_id is not None and view.node_id != node_id:
-                continue
-            job = (await self._store.get_jobs([view.job_id]))[0]
+        for view in wanted:
+            job = jobs[view.job_id]
             row: dict[str, Any] = {"node": view.node_id, "cached": view.cached, "key": job.cache_key}
             if job.spec.node is None or job.spec.node.static_key is None:
                 row["text"] = "never cached: not pure, unseeded, or a command without declared inputs and outputs"
-            elif other is not None:
-                row |= await self._against(view, theirs.get(view.node_id), by_node, theirs)
+            elif theirs is not None:
+                row |= self._against(view, mine, theirs)
             elif view.cached:
                 row["text"] = f"served from {view.cached['job']}"
             else:
@@ -43,20 +64,18 @@ class CacheReport:
             rows.append(row)
         return rows
 
-    async def _against(
-        self, a: NodeView, b: NodeView | None, mine: dict[str, NodeView], theirs: dict[str, NodeView]
-    ) -> dict[str, Any]:
-        if b is None:
+    def _against(self, view: NodeView, mine: _Nodes, theirs: _Nodes) -> dict[str, Any]:
+        other = theirs.views.get(view.node_id)
+        if other is None:
             return {"differs": [], "text": "the other run has no node of this id"}
-        lines = explain(self._fields(b, theirs), self._fields(a, mine))
+        lines = explain(self._fields(other, theirs), self._fields(view, mine))
         return {"differs": lines, "text": "; ".join(lines) if lines else "the keys are equal"}
 
-    def _fields(self, view: NodeView, nodes: dict[str, NodeView]) -> dict[str, str]:
+    def _fields(self, view: NodeView, nodes: _Nodes) -> dict[str, str]:
         node_type = self._registry.get(view.type)
-        results = {name: one.result for name, one in nodes.items() if one.result is not None}
         taken: dict[str, Any] = {}
         try:
-            resolve(view.params, results, taken)
+            resolve(view.params, nodes.results, taken)
         except (PhyslabError, KeyError):
             taken = {}
         inputs = {

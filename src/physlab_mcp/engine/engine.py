@@ -6,40 +6,39 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import msgspec
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend
 from physlab_mcp.engine.cache_report import CacheReport
 from physlab_mcp.engine.feed import Feed
 from physlab_mcp.engine.link import Link
-from physlab_mcp.engine.records import Repository
+from physlab_mcp.engine.node_view import decoded, node_view, pk_in_run
+from physlab_mcp.engine.request_check import check_verb, is_done
+from physlab_mcp.engine.submission import Submissions
 from physlab_mcp.engine.views import job_status, plan_status, run_status
+from physlab_mcp.engine.waiting import Wait
 from physlab_mcp.errors import ConflictError, NotFoundError, RequestError, UnavailableError
-from physlab_mcp.faults import kill_point
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.artifact import ArtifactRef
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle, prefix_of
-from physlab_mcp.schemas.job import Job, JobSpec, Resources
+from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import TERMINAL, JobState
-from physlab_mcp.schemas.result import Failure, NodeResult
 from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.schemas.status import Chunk, JobOutcome, NodeView, Status
 from physlab_mcp.stores.base import JobQuery, Store
 
 logger = logging.getLogger(__name__)
 _LOOK_BACK = 500
-VERBS = frozenset({"cancel", "pause", "resume", "reorder", "approve", "reject"})
-_result = msgspec.json.Decoder(NodeResult).decode
-_failure = msgspec.json.Decoder(Failure).decode
+_PAGE = 1_000  # nodes
 
 
 class Engine:
@@ -63,8 +62,7 @@ class Engine:
         self._readers = readers
         self._registry = registry
         self._blobs = Blobs(data.blobs)
-        self._repository = Repository(self._blobs)
-        self._roots = tuple(str(root) for root in roots)
+        self._submissions = Submissions(store, self._blobs, readers, roots)
         self.link = Link(
             data, schema=schema, command=command, on_news=self._on_news, has_work=store.has_work, start=start
         )
@@ -98,36 +96,13 @@ class Engine:
 
     async def submit_jobs(self, jobs: Sequence[Job]) -> list[str]:
         """Add stand-alone jobs durably; the same idempotency_key gives the first job's id."""
-        jobs = [
-            msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, roots=job.spec.roots or self._roots))
-            if job.kind == "command"
-            else job
-            for job in jobs
-        ]
-        for job in jobs:
-            await self._check(job.backend, job.spec)
-        kill_point("client.before_submit")
-        ids = await self.store.add_jobs(jobs, durable=True)
-        kill_point("client.after_submit")
+        ids = await self._submissions.add_jobs(jobs)
         await self._wake()
         return ids
 
-    async def _check(self, backend: str, spec: JobSpec) -> None:
-        """Refuse at once what its backend could never run."""
-        reader = self._readers.get(backend)
-        if reader is not None and spec.resources != Resources():
-            reader.check(spec, await reader.describe())
-
     async def submit_plan(self, plan: Plan, dag: Dag) -> str:
         """Add a run or sweep durably; the same idempotency_key gives the first one's id."""
-        plan = msgspec.structs.replace(plan, roots=plan.roots or self._roots)
-        for node in dag.nodes:
-            if node.resources:
-                await self._check(node.backend, JobSpec(resources=msgspec.convert(node.resources, Resources)))
-        git = await self._repository.state(str(Path.cwd()))
-        kill_point("client.before_submit")
-        plan_id = await self.store.add_plan(plan, msgspec.json.encode(dag), git=git)
-        kill_point("client.after_submit")
+        plan_id = await self._submissions.add_plan(plan, dag)
         await self._wake()
         return plan_id
 
@@ -145,11 +120,9 @@ class Engine:
         body = await self.store.get("dag", dag_id)
         if body is None:
             raise NotFoundError(
-                f"There is no DAG {dag_id!r}.",
-                field="dag_id",
-                got=dag_id,
+                f"There is no DAG {dag_id!r}.", field="dag_id", got=dag_id,
                 remedy="Call define_dag with the spec first.",
-            )
+            )  # fmt: skip
         return msgspec.convert(body, Dag)
 
     async def request(self, verb: str, subject: str, *, owner: str, args: Mapping[str, Any] | None = None) -> None:
@@ -160,30 +133,10 @@ class Engine:
             ConflictError: the subject has ended (a cancel of something that has ended is fine).
 
         """
-        if verb not in VERBS:
-            raise RequestError(f"{verb!r} is not a request.", field="verb", got=verb, remedy=f"One of {sorted(VERBS)}.")
+        check_verb(verb)
         status = await self.status(subject, owner=owner, limit=0)
-        if status.ended:
-            if verb == "cancel":
-                return
-            raise ConflictError(
-                f"{subject} is {status.state}; it can no longer be asked to {verb}.",
-                field="job_id",
-                got=subject,
-                remedy="Submit it again if you want it to run once more.",
-            )
-        if (verb, status.state) in (("pause", "paused"), ("resume", "running")):
-            return  # asking twice is fine
-        if verb == "reorder" and (status.job is None or status.job.state is not JobState.PENDING):
-            raise ConflictError(
-                f"{subject} is {status.state}; only a waiting job has a place in the queue.",
-                field="job_id", got=subject, remedy="Ask for its state with job_status.",
-            )  # fmt: skip
-        if verb in ("approve", "reject") and status.state != "held":
-            raise ConflictError(
-                f"{subject} is {status.state}; it does not wait for an approval.",
-                field="job_id", got=subject, remedy="`physlab jobs list --state held` shows what waits for one.",
-            )  # fmt: skip
+        if is_done(verb, status):
+            return
         made = Request(
             id=new_handle("req"), verb=verb, subject=subject, owner=owner, at=time.time(), args=dict(args or {})
         )
@@ -261,48 +214,8 @@ class Engine:
         until_end: bool = False,
     ) -> Status:
         """The state at the first change after `since_seq` (or at the end with `until_end`), at the latest after `timeout_s`."""
-        deadline = anyio.current_time() + timeout_s
-        own = until_end and on_event is None  # one node of many changes nothing about the end
-        status = await self.status(handle, owner=owner, since_seq=since_seq)
-        while anyio.current_time() < deadline:
-            async with self.feed.subscribe(handle, own=own) as stream:
-                status = await self.status(handle, owner=owner, since_seq=since_seq)
-                if status.ended or (status.events and not until_end):
-                    return status
-                status = await self._listen(
-                    stream, status, owner=owner, since_seq=since_seq, deadline=deadline, on_event=on_event,
-                    until_end=until_end,
-                )  # fmt: skip
-            if status.ended or not until_end:
-                break
-        return status
-
-    async def _listen(
-        self,
-        stream: MemoryObjectReceiveStream[Event],
-        status: Status,
-        *,
-        owner: str,
-        since_seq: int,
-        deadline: float,
-        on_event: Callable[[Event], Any] | None,
-        until_end: bool,
-    ) -> Status:
-        """Until the first change, the end, the deadline, or the stream's own end (it fell behind)."""
-        seen = status.last_seq
-        with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
-            async for event in stream:
-                if event.seq <= seen and event.kind != "run":
-                    continue
-                answer = on_event(event) if on_event is not None else None
-                if answer is not None:
-                    await answer
-                if until_end and event.subject != status.id:
-                    continue
-                status = await self.status(status.id, owner=owner, since_seq=since_seq)
-                if status.ended or not until_end:
-                    return status
-        return await self.status(status.id, owner=owner, since_seq=since_seq)
+        look = partial(self.status, handle, owner=owner, since_seq=since_seq)
+        return await Wait(self.feed, look, timeout_s=timeout_s, on_event=on_event, until_end=until_end).run()
 
     # -- results ---------------------------------------------------------------------------------------------
 
@@ -322,35 +235,62 @@ class Engine:
             )
         if job.state not in TERMINAL:
             raise ConflictError(
-                f"{job_id} is {job.state.value}; it has no result yet.",
-                field="job_id",
-                got=job_id,
+                f"{job_id} is {job.state.value}; it has no result yet.", field="job_id", got=job_id,
                 remedy=f"Ask again in {status.poll_after_s:g} s, or use job_status with wait_s.",
-            )
+            )  # fmt: skip
         body = (await self.store.results([job_id])).get(job_id)
-        result, failure = _decoded(job, body)
+        result, failure = decoded(job, body)
         return JobOutcome(job=job, result=result, failure=failure)
 
     async def nodes(
-        self, run_id: str, *, owner: str, with_results: bool = True, after: int | None = None, limit: int = 1000
+        self,
+        run_id: str,
+        *,
+        owner: str,
+        with_results: bool = True,
+        after: int | str | None = None,
+        limit: int = _PAGE,
     ) -> list[NodeView]:
-        """The nodes of one run in the order of its DAG."""
+        """A page of the nodes of one run in the order of its DAG; `after`: the last job so far, its handle or pk.
+
+        How many there are in which state says `status`: its `total` and `counts`.
+
+        Raises:
+            NotFoundError: unknown run, or `after` is no job of it.
+
+        """
         view = await self._view(run_id, owner)
         if view.kind == "sweep":
             raise RequestError(
                 f"{run_id} is a sweep; it has runs, not nodes.", field="run_id", got=run_id,
                 remedy="Ask for one of its runs; the per-point table names them.",
             )  # fmt: skip
+        if isinstance(after, str):
+            after = await pk_in_run(self.store, run_id, after)
         query = JobQuery(run_id=run_id, oldest_first=True, after=after, limit=limit)
         jobs = await self.store.find_jobs(query)
         await self._told([job.last_seq for job in jobs if job.state in TERMINAL])
         bodies = await self.store.results([job.id for job in jobs]) if with_results and jobs else {}
-        return [_node_view(job, bodies.get(job.id)) for job in jobs]
+        return [node_view(job, bodies.get(job.id)) for job in jobs]
+
+    async def all_nodes(self, run_id: str, *, owner: str, with_results: bool = True) -> list[NodeView]:
+        """Every node of one run in the order of its DAG."""
+        found: list[NodeView] = []
+        page = await self.nodes(run_id, owner=owner, with_results=with_results)
+        while page:
+            found += page
+            if len(page) < _PAGE:
+                break
+            page = await self.nodes(run_id, owner=owner, with_results=with_results, after=page[-1].job_id)
+        return found
 
     async def runs_of(self, sweep_id: str, *, owner: str, after_index: int = -1, limit: int = 100) -> list[Run]:
         """The runs of a sweep in the order of its points."""
         await self._view(sweep_id, owner)
-        return await self.store.find_runs(sweep_id, after_index=after_index, limit=limit)
+        runs = await self.store.find_runs(sweep_id, after_index=after_index, limit=limit)
+        if any(run.ended_at for run in runs):
+            await self._told([(await self.store.seqs())[0]])
+        return runs
 
     async def list_jobs(
         self,
@@ -367,15 +307,9 @@ class Engine:
         """Jobs, newest first; `after` continues below the pk of the last row (`status.job.pk`)."""
         wanted = tuple(JobState(state) for state in states) if states is not None else None
         query = JobQuery(
-            owner=owner,
-            states=wanted,
-            backend=backend,
-            kind=kind,
-            session_id=session_id,
-            since=since,
-            after=after,
+            owner=owner, states=wanted, backend=backend, kind=kind, session_id=session_id, since=since, after=after,
             limit=limit,
-        )
+        )  # fmt: skip
         jobs = await self.store.find_jobs(query)
         await self._told([job.last_seq for job in jobs if job.state in TERMINAL])
         return [job_status(job) for job in jobs]
@@ -440,8 +374,8 @@ class Engine:
     ) -> list[dict[str, Any]]:
         """Per node: whether it was served from the cache, and which ingredient of its key differs from the other run's."""
         report = CacheReport(self.store, self._registry())
-        mine = await self.nodes(run_id, owner=owner)
-        theirs = await self.nodes(other_run_id, owner=owner) if other_run_id else None
+        mine = await self.all_nodes(run_id, owner=owner)
+        theirs = await self.all_nodes(other_run_id, owner=owner) if other_run_id else None
         return await report.explain(mine, node_id=node_id, other=theirs)
 
     async def environment(self, run_id: str, environment: str | None = None) -> dict[str, Any]:
@@ -461,30 +395,3 @@ class Engine:
         """The newest report of a run."""
         found = await self.store.find("report", subject=run_id, limit=1, newest_first=True)
         return msgspec.convert(found[0][2], ArtifactRef) if found else None
-
-
-def _decoded(job: Job, body: bytes | None) -> tuple[NodeResult | None, Failure | None]:
-    if body is None:
-        return None, None
-    if job.state is JobState.SUCCEEDED:
-        return _result(body), None
-    return None, _failure(body)
-
-
-def _node_view(job: Job, body: bytes | None) -> NodeView:
-    result, failure = _decoded(job, body)
-    call = job.spec.node
-    meta = result.meta if result is not None else {}
-    return NodeView(
-        node_id=job.node_id or job.id,
-        type=call.type if call is not None else "command",
-        job_id=job.id,
-        state=job.state.value,
-        reason=job.reason,
-        cached=meta.get("cached"),
-        duration_ms=meta.get("duration_ms"),
-        params=call.params if call is not None else {"command": list(job.spec.command or ())},
-        device=meta.get("device", call.device if call is not None else "cpu"),
-        result=result,
-        failure=failure,
-    )

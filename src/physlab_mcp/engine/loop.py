@@ -34,6 +34,7 @@ WINDOW = 2_000  # live jobs of one plan; more points are expanded once half of t
 MOST_A_TURN = 512
 CHUNK = 256  # jobs added in one turn, where a point is not larger: the workers must not wait for a long one
 _TEND_EVERY_S = 0.5
+_REST_S = 1.0  # at most, between two turns
 _PACK_EVERY_S = 5.0  # while jobs run; at every tending else
 _GONE = frozenset({JobState.PENDING}) | TERMINAL
 
@@ -143,13 +144,15 @@ class Loop:
                     await self._woken.wait()
                 back_off = min(2.0, back_off * 2)
                 continue
-            if not self._again:
-                with anyio.move_on_after(self._sleep_s()):
-                    await self._woken.wait()
+            if self._again:
+                await anyio.lowlevel.checkpoint()  # a turn suspends nowhere else: clients and signals need one
+                continue
+            with anyio.move_on_after(self._sleep_s()):
+                await self._woken.wait()
 
     def _sleep_s(self) -> float:
         now = time.time()
-        dues = [1.0, self._next_tend - now if self._live else 1.0]
+        dues = [_REST_S, self._next_tend - now if self._live else _REST_S]
         if self._next_at is not None:
             dues.append(self._next_at - now)
         return max(0.0, min(dues))

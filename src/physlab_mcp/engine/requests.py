@@ -16,6 +16,8 @@ from physlab_mcp.stores.base import Change, TurnView
 
 _S = JobState
 _BATCH = 500
+_OPEN = 1_000  # open requests that are known at once
+_A_TURN = 50  # of them are looked at in one turn
 _OPPOSED = frozenset({"cancel", "pause", "resume"})
 _HERE = frozenset({_S.PENDING, _S.HELD})
 _ABROAD = frozenset({_S.SUBMITTING, _S.QUEUED, _S.RUNNING})
@@ -28,6 +30,8 @@ class Requests:
         self._live = live
         self._asked: dict[tuple[str, str, int], float] = {}  # (verb, job, fence) -> when
         self._to_ask: dict[str, list[Job]] = {}
+        self._looked: dict[str, int] = {}  # open request -> when it was looked at last, in looks; 0: never
+        self._looks = 0
         self.more = False
         self.open = False  # whether some are not carried out yet
         self.wanted_dags: set[str] = set()
@@ -37,16 +41,32 @@ class Requests:
         self.more = False
         self._to_ask = {}
         changes: dict[str, Change] = {}
-        open_requests = view.requests(limit=50)
-        self.open = bool(open_requests)
-        last = {request.subject: request.id for request in open_requests if request.verb in _OPPOSED}
-        for request in open_requests:
-            if request.verb in ("pause", "resume") and last[request.subject] != request.id:
-                view.carried(request.id)  # overtaken by a later one
-                continue
+        for request in self._next(self._open(view)):
             for change in self._carry(view, request, now):
                 changes.setdefault(change.old.id, change)
         return list(changes.values())
+
+    def _open(self, view: TurnView) -> list[Request]:
+        """The requests that are not carried out, without those that a later one overtook."""
+        found = view.requests(limit=_OPEN)
+        self.open = bool(found)
+        last = {request.subject: request.id for request in found if request.verb in _OPPOSED}
+        left: list[Request] = []
+        for request in found:
+            if request.verb in ("pause", "resume") and last[request.subject] != request.id:
+                view.carried(request.id)
+            else:
+                left.append(request)
+        return left
+
+    def _next(self, found: list[Request]) -> list[Request]:
+        """Those that nobody looked at for longest: many that do not get on keep no other waiting."""
+        self._looks += 1
+        self._looked = {request.id: self._looked.get(request.id, 0) for request in found}
+        chosen = sorted(self._looked, key=self._looked.__getitem__)[:_A_TURN]
+        self._looked.update(dict.fromkeys(chosen, self._looks))
+        self.more = 0 in self._looked.values()
+        return [request for request in found if self._looked[request.id] == self._looks]
 
     def _carry(self, view: TurnView, request: Request, now: float) -> list[Change]:
         handler: Any = getattr(self, f"_{request.verb}", None)

@@ -24,6 +24,27 @@ class ConstantsGetParams(NodeParams):
     )
 
 
+def known(name: str) -> str:
+    """The full name of a constant.
+
+    Raises:
+        RequestError: no such constant; the remedy names the nearest.
+
+    """
+    from physlab_mcp.physics import constants
+
+    try:
+        return constants.full_name(name)
+    except KeyError:
+        raise RequestError(
+            f"There is no constant {name!r}.",
+            field="name",
+            got=name,
+            remedy=f"Nearest: {', '.join(constants.nearest(name))}.",
+            example={"name": "R_inf"},
+        ) from None
+
+
 @node_type(
     "constants_get",
     params=ConstantsGetParams,
@@ -40,6 +61,7 @@ class ConstantsGetParams(NodeParams):
     },
     example={"name": "R_inf"},
     aliases=("constants.get",),
+    checks={"name": known},
 )
 def constants_get(params: ConstantsGetParams, io: NodeIO) -> NodeResult:
     """Look one constant up.
@@ -50,16 +72,7 @@ def constants_get(params: ConstantsGetParams, io: NodeIO) -> NodeResult:
     """
     from physlab_mcp.physics import constants
 
-    try:
-        found = constants.get(params.name)
-    except KeyError:
-        raise RequestError(
-            f"There is no constant {params.name!r}.",
-            field="name",
-            got=params.name,
-            remedy=f"Nearest: {', '.join(constants.nearest(params.name))}.",
-            example={"name": "R_inf"},
-        ) from None
+    found = constants.get(known(params.name))
     values = {
         "name": found.name,
         "value": found.value,

@@ -7,7 +7,8 @@ comparisons (giving 0 or 1) and the functions below. Anything else is refused be
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from math import e, isfinite, pi
 from types import MappingProxyType
 from typing import Any
@@ -56,7 +57,7 @@ class Expression:
         self.names = names
         self._evaluate = evaluate
 
-    def __call__(self, **variables: Any) -> Any:
+    def __call__(self, /, **variables: Any) -> Any:
         """The value as a numpy array; overflow and undefined points come out as inf and nan, without warnings."""
         import numpy as np
 
@@ -77,6 +78,27 @@ def parse(text: str, variables: tuple[str, ...], *, field: str = "expression") -
     reader = _Reader(text, variables, field)
     evaluate = reader.read()
     return Expression(text, evaluate, frozenset(reader.used))
+
+
+def formula(
+    text: str, parameters: Iterable[str], *, variables: tuple[str, ...], field: str = "expression"
+) -> Expression:
+    """The expression in `variables` and the further names that a caller gave values for.
+
+    Raises:
+        RequestError: not arithmetic in these names, or a parameter has the name of a variable.
+
+    """
+    names = tuple(parameters)
+    for name in names:
+        if name in variables:
+            raise RequestError(
+                f"{name!r} is a variable of the expression and cannot be a parameter too.",
+                field=f"parameters.{name}",
+                got=name,
+                remedy="Give the parameter another name.",
+            )
+    return parse(text, (*variables, *names), field=field)
 
 
 class _Reader:
@@ -143,7 +165,10 @@ class _Reader:
             value = CONSTANTS[name]
             return lambda _given: value
         known = ", ".join((*self.variables, *CONSTANTS))
-        raise self.refuse(f"{name!r} is not a variable here", f"Known names: {known}; others go into `parameters`.")
+        near = _did_you_mean(name, (*self.variables, *CONSTANTS))
+        raise self.refuse(
+            f"{name!r} is not a variable here", f"{near}Known names: {known}; others go into `parameters`."
+        )
 
     def binary(self, node: ast.BinOp, depth: int) -> Evaluate:
         if isinstance(node.op, ast.BitXor):
@@ -160,7 +185,8 @@ class _Reader:
     def call(self, node: ast.Call, depth: int) -> Evaluate:
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
             called = node.func.id if isinstance(node.func, ast.Name) else type(node.func).__name__
-            raise self.refuse(f"{called!r} is not a known function", f"Known: {', '.join(sorted(FUNCTIONS))}.")
+            near = _did_you_mean(called, FUNCTIONS)
+            raise self.refuse(f"{called!r} is not a known function", f"{near}Known: {', '.join(sorted(FUNCTIONS))}.")
         name, wanted = node.func.id, FUNCTIONS[node.func.id]
         if node.keywords or len(node.args) != wanted:
             raise self.refuse(f"{name} takes {wanted} argument(s)", f"Call it with {wanted}.")
@@ -171,6 +197,11 @@ class _Reader:
             raise self.refuse("an operator is not allowed", "Use + - * / // % ** and < <= > >=.")
         parts = [self.visit(operand, depth + 1) for operand in operands]
         return lambda given: _function(function)(*(part(given) for part in parts))
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from physlab_mcp.nodes.plot_params import (
     FormulaParams,
     LabelParams,
     Number,
+    checks_of,
     formula,
     row,
     said,
@@ -100,7 +101,13 @@ class Function2dParams(AxesParams, FormulaParams):
 
     @model_validator(mode="after")
     def _range_ascends(self) -> Self:
-        _ = self.sampling
+        settle_range("x", self.x[:2] if self.x is not None else None, (self.x_min, self.x_max, 2), MAX_SAMPLES)
+        return self
+
+    @model_validator(mode="after")
+    def _samples_suffice(self) -> Self:
+        samples = int(self.x[2]) if self.x is not None and len(self.x) == 3 else self.samples
+        settle_range("samples", None, (0.0, 1.0, samples), MAX_SAMPLES)
         return self
 
     @property
@@ -173,6 +180,7 @@ def line(params: LineParams, io: NodeIO) -> NodeResult:
     aliases=("plot.function",),
     words=("plot", "draw", "graph", "sketch", "function", "curve", "plot the function", "graph of"),
     compute_s=10.0,
+    checks=checks_of(("x",), "f"),
 )
 def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
     """Evaluate and draw.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import expressions
 from physlab_mcp.nodes.plot_params import (
     FormulaParams,
     LabelParams,
@@ -72,7 +74,24 @@ class AnimationParams(LabelParams, FormulaParams):
     def _one_source(self) -> Self:
         if (self.frame_expr is None) == (self.frames is None):
             raise ValueError("give either frame_expr or frames")
-        counts = [self.frames_drawn, *(axis[2] for axis in self.axes)]
+        return self
+
+    @model_validator(mode="after")
+    def _space_ascends(self) -> Self:
+        _ = self.axes
+        return self
+
+    @model_validator(mode="after")
+    def _time_ascends(self) -> Self:
+        _ = self.moments
+        return self
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Self:
+        try:
+            counts = [self.frames_drawn, *(axis[2] for axis in self.axes)]
+        except ValueError:  # told above
+            return self
         if self.frame_expr is not None and math.prod(counts) > MAX_NUMBERS:
             raise ValueError(f"{' x '.join(map(str, counts))} points are more than {MAX_NUMBERS}")
         return self
@@ -103,6 +122,24 @@ class AnimationParams(LabelParams, FormulaParams):
         return max(axis[2] for axis in self.axes) if self.y_range is not None else 0
 
 
+def _frame_formula(text: str | None, y_range: Any, parameters: Iterable[str]) -> expressions.Expression | None:
+    names = ("x", "t") if y_range is None else ("x", "y", "t")
+    return None if text is None else expressions.formula(text, parameters, variables=names, field="frame_expr")
+
+
+def _rectangle(extent: Any) -> tuple[float, float, float, float]:
+    sides = [-extent, extent] * 2 if isinstance(extent, int | float) else extent
+    good = isinstance(sides, list | tuple) and len(sides) == 4 and all(isinstance(s, int | float) for s in sides)
+    if not good or not (sides[0] < sides[1] and sides[2] < sides[3]):
+        raise RequestError(
+            f"extent {extent!r} is not a rectangle.",
+            field="extent",
+            got=extent,
+            remedy="Give a half-width above 0 or [x_min, x_max, y_min, y_max].",
+        )
+    return (float(sides[0]), float(sides[1]), float(sides[2]), float(sides[3]))
+
+
 @node_type(
     "plot.animation",
     params=AnimationParams,
@@ -125,6 +162,10 @@ class AnimationParams(LabelParams, FormulaParams):
     compute_s=10.0,
     frame_s=0.5,
     has_animation=True,
+    checks={
+        ("frame_expr", "y_range", "parameters.*"): _frame_formula,
+        "extent": _rectangle,
+    },
 )
 def animation(params: AnimationParams, io: NodeIO) -> NodeResult:
     """Draw every frame on one figure and encode.
@@ -233,19 +274,6 @@ def _stored(params: AnimationParams, io: NodeIO, labels: Any) -> tuple[Any, Any,
         )
 
     return frames, times, make
-
-
-def _rectangle(extent: Any) -> tuple[float, float, float, float]:
-    sides = [-extent, extent] * 2 if isinstance(extent, int | float) else extent
-    good = isinstance(sides, list | tuple) and len(sides) == 4 and all(isinstance(s, int | float) for s in sides)
-    if not good or not (sides[0] < sides[1] and sides[2] < sides[3]):
-        raise RequestError(
-            f"extent {extent!r} is not a rectangle.",
-            field="extent",
-            got=extent,
-            remedy="Give a half-width above 0 or [x_min, x_max, y_min, y_max].",
-        )
-    return (float(sides[0]), float(sides[1]), float(sides[2]), float(sides[3]))
 
 
 def _draw(params: AnimationParams, io: NodeIO, make: Any, values: dict[str, Any]) -> tuple[Figure, ...]:

@@ -12,6 +12,7 @@ from physlab_mcp.nodes.plot_params import (
     FormulaParams,
     LabelParams,
     Number,
+    checks_of,
     formula,
     real,
     said,
@@ -74,6 +75,7 @@ class Parametric2dParams(LabelParams, FormulaParams):
     aliases=("plot.parametric",),
     words=("parametric curve", "parametric plot", "parametric", "lissajous", "orbit curve", "x(t)"),
     compute_s=10.0,
+    checks=checks_of(("t",), "x_t", "y_t"),
 )
 def parametric_2d(params: Parametric2dParams, io: NodeIO) -> NodeResult:
     """Evaluate, measure and draw.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import expressions
 from physlab_mcp.nodes.registry import NodeParams, VisualParams
 
 if TYPE_CHECKING:
@@ -30,10 +32,13 @@ def settle_range(
     low, high, points = plain
     if given is not None:
         low, high, points = given[0], given[1], int(given[2]) if len(given) == 3 else points
+    faults: list[str] = []
     if not low < high:
-        raise ValueError(f"{name} must run from a smaller to a larger number, but got {low} to {high}")
+        faults.append(f"{name} must run from a smaller to a larger number, but got {low} to {high}")
     if not 2 <= points <= most:
-        raise ValueError(f"{name}: points must lie between 2 and {most}, but got {points}")
+        faults.append(f"{name}: points must lie between 2 and {most}, but got {points}")
+    if faults:
+        raise ValueError("; ".join(faults))
     return low, high, points
 
 
@@ -141,6 +146,11 @@ def said(parameters: Mapping[str, float]) -> str:
     return "".join(f", {name} = {value:g}" for name, value in parameters.items())
 
 
+def checks_of(variables: tuple[str, ...], *fields: str) -> dict[tuple[str, ...], Callable[..., object]]:
+    """The checks of a node type whose `fields` are formulas in the variables and in `parameters`."""
+    return {(one, "parameters.*"): partial(expressions.formula, variables=variables, field=one) for one in fields}
+
+
 def formula(text: str, variables: tuple[str, ...], parameters: Mapping[str, float], field: str) -> Callable[..., Any]:
     """`text` as a function of the variables, in their order, over numpy arrays.
 
@@ -148,17 +158,7 @@ def formula(text: str, variables: tuple[str, ...], parameters: Mapping[str, floa
         RequestError: not arithmetic in the variables and the given names, or a name given twice.
 
     """
-    from physlab_mcp.nodes import expressions
-
-    for name in variables:
-        if name in parameters:
-            raise RequestError(
-                f"{name!r} is a variable of {field}, so it cannot be given a value.",
-                field=f"parameters.{name}",
-                got=parameters[name],
-                remedy="Choose another name, or write the number into the formula.",
-            )
-    parsed = expressions.parse(text, (*variables, *parameters), field=field)
+    parsed = expressions.formula(text, parameters, variables=variables, field=field)
     return lambda *values: parsed(**dict(zip(variables, values, strict=True)), **parameters)
 
 

@@ -40,6 +40,19 @@ class Volume3dParams(VisualParams):
     azimuth_deg: float = Field(default=-52.0, ge=-360, le=360)
 
 
+def _box(extent: Any) -> tuple[float, ...]:
+    sides = [-extent, extent] * 3 if isinstance(extent, int | float) else extent
+    good = isinstance(sides, list | tuple) and len(sides) == 6 and all(isinstance(s, int | float) for s in sides)
+    if not good or not all(sides[i] < sides[i + 1] for i in (0, 2, 4)):
+        raise RequestError(
+            f"extent {extent!r} is not a box.",
+            field="extent",
+            got=extent,
+            remedy="Give a half-width above 0 or [x_min, x_max, y_min, y_max, z_min, z_max].",
+        )
+    return tuple(float(side) for side in sides)
+
+
 @node_type(
     "plot.volume_3d",
     params=Volume3dParams,
@@ -58,6 +71,7 @@ class Volume3dParams(VisualParams):
     words=("isosurface", "iso-surface", "volume plot", "3d density", "slices", "sections through", "volume rendering"),
     compute_s=10.0,
     example={"volume": [[[0, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 1, 0], [0, 0, 0]], [[0, 0, 0]] * 3]},
+    checks={"extent": _box},
 )
 def volume_3d(params: Volume3dParams, io: NodeIO) -> NodeResult:
     """Draw the sections or the surface; a field with both signs gets a surface for each.
@@ -106,19 +120,6 @@ def _field(io: NodeIO, value: Any) -> Any:
     if not np.isfinite(field).all():
         raise RequestError("volume holds values that are not finite.", field="volume", remedy="Clean the array first.")
     return field
-
-
-def _box(extent: Any) -> tuple[float, ...]:
-    sides = [-extent, extent] * 3 if isinstance(extent, int | float) else extent
-    good = isinstance(sides, list | tuple) and len(sides) == 6 and all(isinstance(s, int | float) for s in sides)
-    if not good or not all(sides[i] < sides[i + 1] for i in (0, 2, 4)):
-        raise RequestError(
-            f"extent {extent!r} is not a box.",
-            field="extent",
-            got=extent,
-            remedy="Give a half-width above 0 or [x_min, x_max, y_min, y_max, z_min, z_max].",
-        )
-    return tuple(float(side) for side in sides)
 
 
 def _surfaces(params: Volume3dParams, field: Any, box: tuple[float, ...]) -> tuple[dict[str, Any], list[Any]]:

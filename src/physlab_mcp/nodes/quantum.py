@@ -55,9 +55,13 @@ class HydrogenOrbitalParams(VisualParams):
     )
 
     @model_validator(mode="after")
-    def _numbers_fit(self) -> Self:
+    def _l_fits(self) -> Self:
         if self.l >= self.n:
             raise ValueError(f"l must be below n, but got n={self.n}, l={self.l}")
+        return self
+
+    @model_validator(mode="after")
+    def _m_fits(self) -> Self:
         if abs(self.m) > self.l:
             raise ValueError(f"|m| must be at most l, but got l={self.l}, m={self.m}")
         return self

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from physlab_mcp.nodes.io import NodeIO
 
 _SERIES = {1: "Lyman", 2: "Balmer", 3: "Paschen", 4: "Brackett", 5: "Pfund", 6: "Humphreys"}
+_KNOWN_NUCLEI = (1, 2)  # those whose mass physics/hydrogen.py takes from CODATA
 _GREEK = ("alpha", "beta", "gamma", "delta", "epsilon")
 
 
@@ -42,10 +43,23 @@ class SpectralLineParams(VisualParams):
     def _upper_lies_above(self) -> Self:
         if self.lower_n >= self.upper_n:
             raise ValueError(f"lower_n must be below upper_n, but got {self.lower_n} and {self.upper_n}")
+        return self
+
+    @model_validator(mode="after")
+    def _upper_energy_lies_above(self) -> Self:
         upper, lower = self.upper_energy_eV, self.lower_energy_eV
         if upper is not None and lower is not None and upper <= lower:
             raise ValueError(f"upper_energy_eV must lie above lower_energy_eV, but got {upper} and {lower}")
         return self
+
+
+def _has_mass(Z: int, nuclear_mass_u: float | None, reduced_mass: bool) -> None:
+    if reduced_mass and nuclear_mass_u is None and Z not in _KNOWN_NUCLEI:
+        raise RequestError(
+            f"The mass of the nucleus with Z={Z} is not known here.",
+            field="nuclear_mass_u",
+            remedy="Give nuclear_mass_u, or set reduced_mass to false.",
+        )
 
 
 @node_type(
@@ -70,6 +84,7 @@ class SpectralLineParams(VisualParams):
         *("brackett", "pfund", "lyman-alpha", "balmer-alpha", "h-alpha", "rydberg formula"),
     ),
     compute_s=10.0,
+    checks={("Z", "nuclear_mass_u", "reduced_mass"): _has_mass},
 )
 def spectral_line(params: SpectralLineParams, io: NodeIO) -> NodeResult:
     """Compute the line from the two level energies.
@@ -81,13 +96,8 @@ def spectral_line(params: SpectralLineParams, io: NodeIO) -> NodeResult:
     from physlab_mcp.nodes import figures
     from physlab_mcp.physics import constants, hydrogen
 
-    ratio = hydrogen.electron_to_nucleus(params.Z, params.nuclear_mass_u) if params.reduced_mass else 0.0
-    if ratio is None:
-        raise RequestError(
-            f"The mass of the nucleus with Z={params.Z} is not known here.",
-            field="nuclear_mass_u",
-            remedy="Give nuclear_mass_u, or set reduced_mass to false.",
-        )
+    _has_mass(params.Z, params.nuclear_mass_u, params.reduced_mass)
+    ratio = hydrogen.electron_to_nucleus(params.Z, params.nuclear_mass_u) if params.reduced_mass else None
     rydberg_eV = params.rydberg_eV or hydrogen.RYDBERG_EV
     upper = params.upper_energy_eV or hydrogen.energy_eV(params.upper_n, params.Z, rydberg_eV=rydberg_eV)
     lower = params.lower_energy_eV or hydrogen.energy_eV(params.lower_n, params.Z, rydberg_eV=rydberg_eV)
@@ -100,7 +110,7 @@ def spectral_line(params: SpectralLineParams, io: NodeIO) -> NodeResult:
             remedy="Give the energies of upper_n and lower_n of the same atom.",
         )
     fixed_nm = hc_eV_nm / (upper - lower)
-    wavelength = fixed_nm * (1.0 + ratio)
+    wavelength = fixed_nm * (1.0 + (ratio or 0.0))
     measured = params.measured_nm
     values: dict[str, Any] = {
         "line": _line_name(params.upper_n, params.lower_n),

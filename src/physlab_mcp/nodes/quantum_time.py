@@ -59,6 +59,10 @@ class TimeEvolutionParams(VisualParams):
     def _states_differ(self) -> Self:
         if len({(one.n, one.l, one.m) for one in self.states}) < len(self.states):
             raise ValueError("every state may stand once in the superposition")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_there(self) -> Self:
         if not any(one.amplitude for one in self.states):
             raise ValueError("at least one amplitude must be above 0")
         if self.frames * self.grid_points**2 > MOST_NUMBERS:

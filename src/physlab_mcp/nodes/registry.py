@@ -45,6 +45,9 @@ class Cap(NamedTuple):
     shown: str = ""  # the parameter's name as the caller writes it, where `field` is a property
 
 
+Checks = Mapping[str | tuple[str, ...], Callable[..., object]]
+
+
 class NodeType:
     """A named computation with a typed parameter model."""
 
@@ -71,6 +74,7 @@ class NodeType:
         caps: tuple[Cap, ...] = (),
         compute_s: float | None = None,
         frame_s: float = 0.0,
+        checks: Checks | None = None,
     ) -> None:
         self.name = name
         self.function = function
@@ -92,6 +96,8 @@ class NodeType:
         self.caps = caps
         self.compute_s = compute_s  # the most computing time without `allow_large`; None: no such bound
         self.frame_s = frame_s  # computing time on top for each frame drawn
+        # By parameter ("quantity.unit", or several): called with their values before anything is submitted, raising RequestError.
+        self.checks: Checks = dict(checks or {})
 
     @property
     def tool(self) -> str:

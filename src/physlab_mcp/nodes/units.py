@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from difflib import get_close_matches
+from functools import cache, lru_cache, partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from physlab_mcp.nodes.io import NodeIO
 
 _POWER = re.compile(r"(?:\*\*|\^)\s*\(?\s*([+-]?\d+(?:\.\d+)?)\s*\)?")
+_WORD = re.compile(r"[^\W\d]\w*")
 _UNIT = re.compile(r"[^\W\d][\w ]*|1(?=\s*/)|[*/() ]|Δ|°|%", re.UNICODE)
 
 
@@ -53,12 +55,40 @@ def _parse(text: str, field: str) -> Any:
     try:
         return _registry().parse_units(text)
     except Exception as error:
+        near = [one for word in _WORD.findall(rest) for one in _nearest(word)]
         raise RequestError(
             f"The unit {text!r} is not known: {error}.",
             field=field,
             got=text,
-            remedy="Use SI or common unit names, such as eV, nm, hartree, bohr, degC, cm**-1.",
+            remedy=f"Nearest: {', '.join(near)}."
+            if near
+            else "Use SI or common unit names, such as eV, nm, hartree, bohr, degC, cm**-1.",
         ) from error
+
+
+@lru_cache(maxsize=1024)
+def _nearest(word: str) -> tuple[str, ...]:
+    """Unit names most like an unknown word; none for a word that is known."""
+    units = _registry()
+    return () if word in units else tuple(get_close_matches(word, sorted(units), n=3))
+
+
+def _same_dimension(unit: str, to: str) -> tuple[Any, Any]:
+    """Both units, parsed.
+
+    Raises:
+        RequestError: an unknown unit, or dimensions that differ.
+
+    """
+    source, target = _parse(unit, "quantity.unit"), _parse(to, "to")
+    if source.dimensionality != target.dimensionality:
+        raise RequestError(
+            f"{unit!r} has dimension {source.dimensionality} but {to!r} has {target.dimensionality}.",
+            field="to",
+            got=to,
+            remedy=f"Choose a unit of dimension {source.dimensionality}.",
+        )
+    return source, target
 
 
 @node_type(
@@ -73,6 +103,11 @@ def _parse(text: str, field: str) -> Any:
     },
     example={"quantity": {"value": 10.2, "unit": "eV"}, "to": "joule"},
     aliases=("units.convert",),
+    checks={
+        "quantity.unit": partial(_parse, field="quantity.unit"),
+        "to": partial(_parse, field="to"),
+        ("quantity.unit", "to"): _same_dimension,
+    },
 )
 def units_convert(params: UnitsConvertParams, io: NodeIO) -> NodeResult:
     """Convert; temperatures with offsets are converted as points on the scale.
@@ -81,16 +116,7 @@ def units_convert(params: UnitsConvertParams, io: NodeIO) -> NodeResult:
         RequestError: an unknown unit, or dimensions that differ.
 
     """
-    source = _parse(params.quantity.unit, "quantity.unit")
-    target = _parse(params.to, "to")
-    if source.dimensionality != target.dimensionality:
-        raise RequestError(
-            f"{params.quantity.unit!r} has dimension {source.dimensionality} "
-            f"but {params.to!r} has {target.dimensionality}.",
-            field="to",
-            got=params.to,
-            remedy=f"Choose a unit of dimension {source.dimensionality}.",
-        )
+    source, target = _same_dimension(params.quantity.unit, params.to)
     converted = float(_registry().Quantity(params.quantity.value, source).to(target).magnitude)
     if not isfinite(converted):
         raise RequestError(

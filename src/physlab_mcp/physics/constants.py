@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
-
-from scipy import constants as _codata
+from typing import Any
 
 ALIASES = MappingProxyType(
     {
@@ -83,30 +82,49 @@ class Constant:
 
 
 @cache
+def _codata() -> dict[str, tuple[Any, Any, Any]]:
+    """Value, unit and uncertainty by name; scipy is imported at the first look beyond the aliases."""
+    from scipy.constants import physical_constants
+
+    return dict(physical_constants)
+
+
+@cache
 def edition() -> str:
     """The CODATA adjustment that the installed scipy carries, told by its fine-structure constant."""
-    inverse = f"{_codata.physical_constants['inverse fine-structure constant'][0]:.9f}"
+    inverse = f"{_codata()['inverse fine-structure constant'][0]:.9f}"
     return {"137.035999177": "CODATA 2022", "137.035999084": "CODATA 2018"}.get(inverse, "CODATA")
 
 
 @cache
 def _by_folded_name() -> dict[str, str]:
-    return {name.casefold(): name for name in _codata.physical_constants}
+    return {name.casefold(): name for name in _codata()}
 
 
-def get(name: str) -> Constant:
-    """The constant of that CODATA name (case does not matter) or alias (case matters: `g` is not `G`).
+def full_name(name: str) -> str:
+    """The CODATA name behind a CODATA name (case does not matter) or alias (case matters: `g` is not `G`).
 
     Raises:
         KeyError: there is no such constant.
 
     """
-    full = ALIASES.get(name) or _by_folded_name()[name.strip().casefold()]
-    value, unit, uncertainty = _codata.physical_constants[full]
+    return ALIASES.get(name) or _by_folded_name()[name.strip().casefold()]
+
+
+def get(name: str) -> Constant:
+    """The constant of that CODATA name or alias.
+
+    Raises:
+        KeyError: there is no such constant.
+
+    """
+    full = full_name(name)
+    value, unit, uncertainty = _codata()[full]
     return Constant(full, float(value), float(uncertainty), str(unit))
 
 
-def nearest(name: str, limit: int = 5) -> list[str]:
+@lru_cache(maxsize=1024)
+def nearest(name: str, limit: int = 5) -> tuple[str, ...]:
     """Names and aliases most like an unknown one, best first."""
     wanted = name.casefold()
 
@@ -115,5 +133,5 @@ def nearest(name: str, limit: int = 5) -> list[str]:
         inside = 0.5 if len(wanted) > 2 and wanted in other else 0.0
         return inside + SequenceMatcher(None, wanted, other).ratio()
 
-    candidates = {*ALIASES, *_codata.physical_constants}
-    return sorted(candidates, key=lambda one: (-likeness(one), len(one), one))[:limit]
+    candidates = {*ALIASES, *_codata()}
+    return tuple(sorted(candidates, key=lambda one: (-likeness(one), len(one), one))[:limit])

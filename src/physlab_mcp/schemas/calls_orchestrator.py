@@ -129,7 +129,7 @@ class RunList(Listing):
     since: str | None = Field(default=None, max_length=64, description=SINCE)
 
 
-class ExplainCache(Call):
+class ExplainCache(Listing):
     """which cache key field differs"""
 
     example: ClassVar[dict[str, Any]] = {

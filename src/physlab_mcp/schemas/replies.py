@@ -134,6 +134,7 @@ class CatalogReply(ReplyModel):
     node_types: list[dict[str, Any]] | None = None
     node_type: dict[str, Any] | None = None
     backends: list[dict[str, Any]] | None = None
+    nearest: list[str] | None = Field(default=None, description="names like a tool that does not exist")
     next_cursor: str | None = None
 
 
@@ -187,7 +188,10 @@ class CacheReply(ReplyModel):
     """explain_cache."""
 
     run_id: str
+    total: int = Field(description="nodes in all")
+    counts: dict[str, int] | None = Field(default=None, description="{different, equal, not_compared} of all nodes")
     nodes: list[dict[str, Any]]
+    next_cursor: str | None = None
 
 
 class ReportReply(ReplyModel):

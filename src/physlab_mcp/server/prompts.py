@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver.prompts.base import Prompt, PromptArgument
@@ -37,6 +39,14 @@ def add_prompts(server: MCPServer[Any], lab: Lab) -> None:
                 name=name, title=title, description=description, arguments=arguments, fn=fn, context_kwarg=None
             )
         )
+
+
+def unknown_prompt(name: str, known: Sequence[str]) -> MCPError:
+    """The protocol's error for a prompt that is none; it names the nearest and all there are."""
+    near = get_close_matches(name[:100], known, n=1, cutoff=0.5)
+    told = f"Did you mean {near[0]!r}? " if near else ""
+    message = f"There is no prompt {name[:100]!r}. {told}Prompts: {', '.join(known)}."
+    return MCPError(INVALID_PARAMS, message, {"prompt": name[:100], "known": list(known)})
 
 
 class CheckedPrompt(Prompt):
@@ -93,7 +103,9 @@ class Texts:
             facts = await self._look(jobs, method="job_status", job_id=job_id)
             facts += "\n\n" + await self._look(jobs, method="job_result", job_id=job_id)
             facts += "\n\nstderr:\n"
-            facts += await self._look(jobs, method="job_logs", job_id=job_id, stream="stderr", tail=60)
+            arguments = {"method": "job_logs", "job_id": job_id, "stream": "stderr", "tail": 60}
+            log = await self._lab.router.call(jobs, arguments)
+            facts += log.structured.get("text") or log.text
         return (
             f"Find out why {job_id} did not succeed.\n\n{facts}\n\n"
             "Name the first thing that went wrong, what shows it, and the smallest change that mends it. "

@@ -43,18 +43,19 @@ class RoutedTool(Tool):
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Answer one call with a CallToolResult; errors are results too."""
         del convert_result
+        return await routed(self._router, self.name, arguments, context)
 
-        async def notify(progress: float, total: float | None, message: str) -> None:
-            await context.report_progress(progress, total, message)
 
-        reply = await self._router.call(
-            self.name,
-            arguments,
-            principal=principal_of(context),
-            session_id=session_of(context),
-            notify=notify,
-        )
-        return result_of(reply)
+async def routed(router: Router, name: str, arguments: dict[str, Any], context: Context[Any, Any]) -> CallToolResult:
+    """What the router answers to a tool of that name, which need not exist."""
+
+    async def notify(progress: float, total: float | None, message: str) -> None:
+        await context.report_progress(progress, total, message)
+
+    reply = await router.call(
+        name, arguments, principal=principal_of(context), session_id=session_of(context), notify=notify
+    )
+    return result_of(reply)
 
 
 def routed_tools(router: Router) -> list[Tool]:

@@ -101,7 +101,7 @@ class TurnView(Protocol):
         ...
 
     def same_work(self, keys: Collection[str]) -> dict[str, int]:
-        """pk of a live job that is computing the same key."""
+        """pk of a live job that is computing the same key; a paused one computes nothing."""
         ...
 
     def requests(self, limit: int) -> list[Request]:
@@ -307,10 +307,6 @@ class Store(Protocol):
 
     async def queue_position(self, job: Job) -> int | None:
         """1 for the job that starts next on its backend; None if it is not waiting."""
-        ...
-
-    async def forget_results_of(self, sha256: str) -> int:
-        """Drop the cache entries whose results name an artifact that is no longer intact; how many."""
         ...
 
     async def aclose(self) -> None:

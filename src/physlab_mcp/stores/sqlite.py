@@ -318,17 +318,6 @@ class SQLiteStore(Reading):
             lambda db: db.execute("SELECT value FROM meta WHERE key = 'seq'").fetchone()[0], durable=True
         )
 
-    async def forget_results_of(self, sha256: str) -> int:
-        """See Store."""
-        digest = sha256.removeprefix("sha256:")
-
-        def forget(tx: Transaction) -> int:
-            return tx._db.execute(
-                "DELETE FROM cache WHERE job IN (SELECT job FROM results WHERE instr(body, ?) > 0)", (digest.encode(),)
-            ).rowcount
-
-        return await self._write(forget, durable=False)
-
     async def aclose(self) -> None:
         """See Store."""
         self._writer.close()

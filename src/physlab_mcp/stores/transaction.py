@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,11 +14,10 @@ from physlab_mcp.errors import ConflictError
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import LIVE, TERMINAL, JobState, ReasonCode, check_path
-from physlab_mcp.schemas.run import Plan, Request, Run, run_state
+from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.stores import rows
 from physlab_mcp.stores.base import Change, Hit, PlanState
-
-_ENDS = tuple(STATE.value for STATE in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED))
+from physlab_mcp.stores.counts import ENDS, Counts
 
 
 def marks(values: Collection[Any]) -> str:
@@ -34,8 +33,7 @@ class Transaction:
         self.now = time.time() if now is None else now
         self.seq: int = connection.execute("SELECT value FROM meta WHERE key = 'seq'").fetchone()[0]
         self._first_seq = self.seq
-        self._run_deltas: dict[int, dict[JobState, int]] = {}
-        self._plan_deltas: dict[int, dict[JobState, int]] = {}
+        self._counts = Counts(connection, self.now)
         self.ended = False  # a run or sweep ended: its acknowledgement needs a full sync
         self.refused: dict[str, str] = {}
 
@@ -102,11 +100,11 @@ class Transaction:
         if count:
             self._write_events(old.pk, None, self._items(change))
         if new.state is not old.state:
-            self._count(old.run_pk, old.plan_pk, old.state, new.state)
+            self._counts.add(old.run_pk, old.plan_pk, old.state, new.state)
         if change.waits_for:
             edge = self._db.execute(
-                f"INSERT OR IGNORE INTO needs SELECT pk, ?, 1 FROM jobs WHERE pk = ? AND state NOT IN ({marks(_ENDS)})",
-                (old.pk, change.waits_for, *_ENDS),
+                f"INSERT OR IGNORE INTO needs SELECT pk, ?, 1 FROM jobs WHERE pk = ? AND state NOT IN ({marks(ENDS)})",
+                (old.pk, change.waits_for, *ENDS),
             )
             self._db.execute("UPDATE jobs SET needs_left = needs_left + ? WHERE pk = ?", (edge.rowcount, old.pk))
         if change.body is not None:
@@ -135,15 +133,6 @@ class Transaction:
         if not change.path:
             items.extend((e.kind, e.at, e.attempt or new.attempt, e.data) for e in change.events)
         return items
-
-    def _count(self, run: int, plan: int, old: JobState | None, new: JobState, n: int = 1) -> None:
-        for pk, deltas in ((run, self._run_deltas), (plan, self._plan_deltas)):
-            if not pk:
-                continue
-            delta = deltas.setdefault(pk, defaultdict(int))
-            if old is not None:
-                delta[old] -= n
-            delta[new] += n
 
     def _lower(self, job: Job) -> None:
         """Lower the needs of those who waited for this end."""
@@ -215,12 +204,12 @@ class Transaction:
             job_rows.append(rows.job_row(stored, pk=pk, first_seq=self.seq))
             items = [("state", job.created_at, job.attempt, {"to": job.state.value})]
             event_rows.append((self.seq, 1, pk, None, rows.encode(items)))
-            self._count(job.run_pk, job.plan_pk, None, job.state)
+            self._counts.add(job.run_pk, job.plan_pk, None, job.state)
         self._db.executemany(rows.INSERT_JOB, job_rows)
         self._db.executemany("INSERT INTO events (seq, n, job, subject, body) VALUES (?,?,?,?,?)", event_rows)
         if edges:
             self._db.executemany("INSERT OR IGNORE INTO needs VALUES (?,?,?)", edges)
-        in_vain = [pk for pk, state in ended.values() if state in _ENDS and state != JobState.SUCCEEDED]
+        in_vain = [pk for pk, state in ended.values() if state in ENDS and state != JobState.SUCCEEDED]
         for pk in in_vain:
             self._skip_those_of(self._jobs(f"{rows.SELECT_JOB} WHERE pk = ?", (pk,))[0], above=top)
 
@@ -246,7 +235,7 @@ class Transaction:
         self._db.execute(
             "UPDATE plans SET next_index = next_index + ?, jobs = jobs + ? WHERE pk = ?", (len(points), len(jobs), pk)
         )
-        self._plan_deltas.setdefault(pk, defaultdict(int))
+        self._counts.look_at(pk)
 
     # -- TurnView --------------------------------------------------------------------------------------------
 
@@ -352,7 +341,7 @@ class Transaction:
             self._db.execute("UPDATE plans SET stopped = ? WHERE id = ?", (stopped, plan_id))
         found = self._db.execute("SELECT pk FROM plans WHERE id = ?", (plan_id,)).fetchone()
         if found is not None:
-            self._plan_deltas.setdefault(found[0], defaultdict(int))
+            self._counts.look_at(found[0])
 
     def open_plans(self, limit: int, *, live_below: int | None = None) -> list[PlanState]:
         """See TurnView."""
@@ -383,38 +372,9 @@ class Transaction:
 
     def finish(self) -> None:
         """Write the counts, end the runs and sweeps that have nothing live, and the newest seq."""
-        for pk, delta in self._run_deltas.items():
-            row = self._add_counts("runs", pk, delta, "id, plan, jobs, ended_at")
-            counts = rows.counts_of(row[4:])
-            if row[3] == 0 and sum(counts.get(s, 0) for s in _ENDS) >= row[2]:
-                self._db.execute("UPDATE runs SET ended_at = ? WHERE pk = ?", (self.now, pk))
-                if self._db.execute("SELECT total FROM plans WHERE pk = ?", (row[1],)).fetchone()[0] > 1:
-                    state = run_state(row[2], expanded=True, counts=counts)
-                    self._write_events(None, row[0], [("run", self.now, 0, {"state": state})])
-        for pk, delta in self._plan_deltas.items():
-            row = self._add_counts("plans", pk, delta, "id, next_index >= total, stopped, jobs, ended_at")
-            counts = rows.counts_of(row[5:])
-            if row[4] == 0 and (row[1] or row[2]) and sum(counts.get(s, 0) for s in _ENDS) >= row[3]:
-                state = run_state(row[3], expanded=bool(row[1]), counts=counts, stopped=bool(row[2]) and not row[1])
-                seq = self._write_events(None, row[0], [("run", self.now, 0, {"state": state})])
-                self._db.execute("UPDATE plans SET ended_at = ?, last_seq = ? WHERE pk = ?", (self.now, seq, pk))
-                self.ended = True
+        self.ended = self._counts.write(partial(self._write_events, None))
         if self.seq != self._first_seq:
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'seq'", (self.seq,))
-
-    def _add_counts(self, table: str, pk: int, delta: dict[JobState, int], returning: str) -> tuple[Any, ...]:
-        moved = {rows.STATE_COLUMNS[state]: n for state, n in delta.items() if n}
-        started = any(state is not JobState.PENDING for state, n in delta.items() if n > 0)
-        sets = [f"{column} = {column} + ?" for column in moved]
-        values: list[Any] = list(moved.values())
-        if started:
-            sets.append("started_at = CASE started_at WHEN 0 THEN ? ELSE started_at END")
-            values.append(self.now)
-        if not sets:
-            sets.append("jobs = jobs")
-        columns = ", ".join(rows.STATE_COLUMNS.values())
-        sql = f"UPDATE {table} SET {', '.join(sets)} WHERE pk = ? RETURNING {returning}, {columns}"
-        return self._db.execute(sql, (*values, pk)).fetchone()
 
 
 def plan_state(row: tuple[Any, ...]) -> PlanState:

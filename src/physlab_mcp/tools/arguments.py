@@ -13,6 +13,8 @@ from physlab_mcp.errors import RequestError
 from physlab_mcp.schemas.calls import Call
 from physlab_mcp.tools.flat_schema import flat_schema, model_schema, unstring
 
+_EXPLAINED = 20
+
 
 class Tool:
     """One MCP tool: its methods' models and the flat schema that publishes them."""
@@ -62,10 +64,12 @@ class Tool:
 
 
 def explain(error: ValidationError, model: type[Call]) -> RequestError:
-    """One error that names the first defect and lists all of them."""
-    problems = [_problem(one, model) for one in error.errors(include_url=False, include_context=False)[:20]]
+    """One error that names the first defect and lists all of them; what lies beyond those shown only by its place."""
+    found = error.errors(include_url=False, include_context=False)
+    problems = [_problem(one, model) for one in found[:_EXPLAINED]]
+    problems += [{"field": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in found[_EXPLAINED:]]
     first = problems[0]
-    more = f" ({len(problems) - 1} more in details)" if len(problems) > 1 else ""
+    more = f" ({len(problems) - 1} more defects)" if len(problems) > 1 else ""
     return RequestError(
         f"{model.method_name()}: {first['message']}{more}",
         field=first["field"],

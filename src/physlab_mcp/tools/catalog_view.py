@@ -69,9 +69,11 @@ def _many(call: Catalog, bench: Bench) -> Reply:
     count = render.page(rows, call.response_format, text=_row_line, taken=400) if rows else 0
     rows = [{key: value for key, value in row.items() if value is not None} for row in rows[:count]]
     cursor = make_cursor("catalog", start + count) if start + count < len(found) else None
-    body = CatalogReply(kind="nodes", total=len(found), node_types=rows, next_cursor=cursor).wire()
+    near = None
     if not found and call.tool is not None and not words:
-        body["nearest"] = near = bench.registry.nearest(call.tool) or bench.registry.names()
+        near = bench.registry.nearest(call.tool) or bench.registry.names()
+    body = CatalogReply(kind="nodes", total=len(found), node_types=rows, nearest=near, next_cursor=cursor).wire()
+    if near is not None:
         return Reply(body, f"There is no node type of the tool {call.tool!r}. Nearest: {', '.join(near)}.")
     if not found:
         return Reply(body, f"No node type matches; there are: {', '.join(bench.registry.names())}.")

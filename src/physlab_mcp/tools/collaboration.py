@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from physlab_mcp.errors import ConflictError, RequestError
 from physlab_mcp.schemas import calls_collaboration as calls
 from physlab_mcp.schemas.handles import prefix_of
-from physlab_mcp.schemas.replies import JobReply, ListReply, LogsReply, ResultReply, StatusReply
+from physlab_mcp.schemas.replies import JobReply, ListReply, ResultReply, StatusReply
 from physlab_mcp.tools import job_building, render, views
 from physlab_mcp.tools.artifact_view import show_artifact
 from physlab_mcp.tools.cursor import iso, make_cursor, parse_since, read_cursor
+from physlab_mcp.tools.log_view import log_link, show_log
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
 from physlab_mcp.tools.waiting import after_request, wait_change, wait_end
 
@@ -93,31 +92,8 @@ class Collaboration:
 
     async def job_logs(self, call: calls.JobLogs, caller: Caller) -> Reply:
         """A piece of a log, small enough for the reply's format."""
-        limit = render.budget(call.response_format)
-        _want_job(call.job_id, "job_logs")
-        # The engine counts a tail in bytes, a reader in lines.
-        tail = min(limit, call.tail * 400) if call.tail is not None else None
-        chunk = await self.bench.engine.logs(
-            call.job_id, owner=caller.principal, stream=call.stream, offset=call.offset, limit=limit, tail=tail
-        )
-        if call.tail is not None:
-            chunk = msgspec.structs.replace(chunk, text="".join(chunk.text.splitlines(keepends=True)[-call.tail :]))
-        following: dict[str, Any] | None = None
-        if not chunk.eof:
-            following = {"method": "job_logs", "job_id": call.job_id, "offset": chunk.next_offset}
-            if call.stream != "stdout":
-                following["stream"] = call.stream
-        body = LogsReply(
-            job_id=call.job_id,
-            stream=call.stream,
-            text=chunk.text,
-            next_offset=chunk.next_offset,
-            eof=chunk.eof,
-            next=following,
-        ).wire()
-        shown = chunk.text or f"({call.stream} is empty{'' if chunk.eof else ' so far'})"
-        text = render.text_of([shown, render.next_line(following)], call.response_format)
-        return Reply(body, text, (_log_link(call.job_id),), handle=call.job_id)
+        _want_job(call.job_id, call.method)
+        return await show_log(call, caller, self.bench)
 
     async def job_result(self, call: calls.JobResult, caller: Caller) -> Reply:
         """What a finished job left."""
@@ -197,7 +173,7 @@ class Collaboration:
         links: tuple[Link, ...] = ()
         lines: list[str] = []
         if job is not None:
-            links = (_log_link(job.id),)
+            links = (log_link(job.id),)
             extra = {"backend": job.backend, "native_id": job.native_id, "log_stream_path": links[0].uri}
             extra["meta"] = {"backend": job.backend, "device": job.spec.device}
         if job is not None and status.ended:
@@ -343,10 +319,6 @@ def _event_line(event: Mapping[str, Any]) -> str:
     data = event.get("data") or {}
     text = ", ".join(f"{key} {value}" for key, value in data.items())
     return f"  [{event['seq']}] {event['kind']} {views.clip(text, 300)}".rstrip()
-
-
-def _log_link(job_id: str) -> Link:
-    return Link(f"physlab://jobs/{job_id}/log", f"log of {job_id}", "text/plain")
 
 
 def _done(verb: str) -> str:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from physlab_mcp.backends.job_inputs import check_shape
 from physlab_mcp.dags.resources import resources_of
 from physlab_mcp.errors import PhyslabError, RejectedError, RequestError
@@ -15,6 +13,7 @@ from physlab_mcp.paths import confine
 from physlab_mcp.schemas.calls_collaboration import JobSubmit, JobWork, NodeCallSpec
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job, JobSpec, Mount, NodeCall
+from physlab_mcp.tools.finding_view import defects
 from physlab_mcp.tools.reply import Bench, Caller
 
 if TYPE_CHECKING:
@@ -200,25 +199,6 @@ def _node(work: JobWork, wanted: NodeCallSpec, bench: Bench) -> tuple[NodeCall, 
         device=node.device,
     )
     return call, warnings, node.pure
-
-
-def defects(findings: Any, where: str) -> RequestError:
-    """One error for all defects that a validation found."""
-    first = findings[0]
-    more = f" ({len(findings) - 1} more in details)" if len(findings) > 1 else ""
-    place = ".".join(str(part) for part in (where, first.node if where == "spec" else None, first.field) if part)
-    return RequestError(
-        first.message + more,
-        field=place,
-        remedy=first.remedy,
-        details=[finding_dict(one) for one in findings[:50]],
-    )
-
-
-def finding_dict(finding: Any) -> dict[str, Any]:
-    """{code, node, field, message, remedy}."""
-    body = msgspec.to_builtins(finding)
-    return {key: body.get(key) for key in ("code", "node", "field", "message", "remedy")}
 
 
 def _workdir(work: JobWork, bench: Bench) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,14 @@ import anyio.to_thread
 
 from physlab_mcp.errors import ConflictError, NotFoundError, PhyslabError
 from physlab_mcp.schemas import calls_orchestrator as calls
-from physlab_mcp.schemas.replies import CacheReply, DagReply, RunReply, ValidationReply
+from physlab_mcp.schemas.replies import DagReply, RunReply, ValidationReply
 from physlab_mcp.tools import render, views
+from physlab_mcp.tools.cache_view import explain_cache
 from physlab_mcp.tools.catalog_view import show_catalog
 from physlab_mcp.tools.collaboration import list_reply
 from physlab_mcp.tools.cursor import iso, parse_since, read_cursor
-from physlab_mcp.tools.job_building import check_command_nodes, defects, finding_dict
+from physlab_mcp.tools.finding_view import defects, finding_line, listed
+from physlab_mcp.tools.job_building import check_command_nodes
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
 from physlab_mcp.tools.report_building import publish_report
 from physlab_mcp.tools.run_view import next_call, run_result, run_row, run_status, want_run
@@ -75,19 +76,19 @@ class Orchestrator:
         checked = await self._checked(spec)
         found_id = checked.dag.id if checked.dag is not None else None
         cut: list[str] = []
-        errors = _findings(checked.errors, "errors", call.response_format, cut)
+        errors = listed(checked.errors, "errors", call.response_format, cut)
         stored = call.dag_id is not None and checked.ok
         body = ValidationReply(
             ok=checked.ok,
             errors=errors,
-            warnings=_findings(checked.warnings, "warnings", call.response_format, cut, beside=errors),
+            warnings=listed(checked.warnings, "warnings", call.response_format, cut, beside=errors),
             dag_id=found_id,
             next={"method": "run_dag", "dag_id": call.dag_id, "wait_s": 20} if stored else None,
             truncated=cut or None,
         ).wire()
         head = "The DAG is sound." if checked.ok else f"The DAG has {len(checked.errors)} errors:"
-        lines = [head, *map(_finding_line, body["errors"])]
-        lines += [f"Warning: {_finding_line(one)}" for one in body["warnings"]]
+        lines = [head, *map(finding_line, body["errors"])]
+        lines += [f"Warning: {finding_line(one)}" for one in body["warnings"]]
         lines += [f"Cut short: {', '.join(cut)}."] if cut else []
         lines.append(render.next_line(body.get("next")))
         return Reply(body, render.text_of(lines, call.response_format, beside=body), handle=found_id)
@@ -120,9 +121,10 @@ class Orchestrator:
         handle = await self.bench.engine.submit_plan(await anyio.to_thread.run_sync(planned), dag)
         status = await self._status(handle, caller, call.wait_s)
         if status.ended:
-            return await run_result(handle, caller, self.bench, response_format=call.response_format, method="run_dag")
-        warnings = _findings(checked.warnings, "warnings", call.response_format, []) if checked is not None else []
-        return _brief(status, call.response_format, warnings)
+            return await run_result(handle, caller, self.bench, response_format=call.response_format)
+        cut: list[str] = []
+        warnings = listed(checked.warnings, "warnings", call.response_format, cut) if checked is not None else []
+        return _brief(status, call.response_format, warnings, cut)
 
     async def run_status(self, call: calls.RunStatus, caller: Caller) -> Reply:
         """State, news, and a page of nodes or points."""
@@ -135,7 +137,6 @@ class Orchestrator:
             caller,
             self.bench,
             response_format=call.response_format,
-            method="run_result",
             limit=call.limit,
             cursor=call.cursor,
         )
@@ -148,7 +149,7 @@ class Orchestrator:
         if not before.ended:
             await engine.request("cancel", call.run_id, owner=caller.principal)
             status = await after_request(engine, before, caller, "cancel")
-        return _brief(status, call.response_format, [])
+        return _brief(status, call.response_format)
 
     async def run_list(self, call: calls.RunList, caller: Caller) -> Reply:
         """A page of runs and sweeps, newest first."""
@@ -163,15 +164,8 @@ class Orchestrator:
         return list_reply(call, [run_row(one) for _, one in rows], [pk for pk, _ in rows])
 
     async def explain_cache(self, call: calls.ExplainCache, caller: Caller) -> Reply:
-        """Which ingredient of the cache key differs, node by node; what differs comes first."""
-        owner = caller.principal
-        rows = await self.bench.engine.explain_cache(
-            want_run(call.run_id), owner=owner, node_id=call.node_id, other_run_id=call.other_run_id
-        )
-        if call.node_id is not None and not rows:
-            nodes = await self.bench.engine.nodes(call.run_id, owner=owner, with_results=False)
-            raise _no_node(call.run_id, call.node_id, [one.node_id for one in nodes])
-        return _cache_reply(call, rows)
+        """Which ingredient of the cache key differs, a page of nodes; what differs comes first."""
+        return await explain_cache(call, caller, self.bench)
 
     async def publish_report(self, call: calls.PublishReport, caller: Caller) -> Reply:
         """The PDF of a finished run."""
@@ -216,12 +210,12 @@ class Orchestrator:
             overview=views.clip(drawing, render.budget(response_format) * 2 // 5),
             ui_overview={"png": f"{base}.png", "svg": f"{base}.svg"},
             ui_overview_png_b64=picture,
-            warnings=_findings(checked.warnings, "warnings", response_format, cut, beside=drawing),
+            warnings=listed(checked.warnings, "warnings", response_format, cut, beside=drawing),
             next={"method": "run_dag", "dag_id": dag.id, "wait_s": 20},
             truncated=cut or None,
         ).wire()
         lines = [f"{dag.id}: {body['nodes']} nodes, {body['edges']} edges; sound and stored.", body["overview"]]
-        lines += [f"Warning: {_finding_line(one)}" for one in body["warnings"]]
+        lines += [f"Warning: {finding_line(one)}" for one in body["warnings"]]
         lines.append(render.next_line(body["next"]))
         links = (
             Link(f"{base}.png", "overview.png", "image/png"),
@@ -243,90 +237,15 @@ async def _answered(handler: Handler, call: Any, caller: Caller) -> Reply:
         raise
 
 
-def _no_node(run_id: str, node_id: str, names: Sequence[str]) -> NotFoundError:
-    near = get_close_matches(node_id, names, n=3, cutoff=0.4) or list(names[:5])
-    return NotFoundError(
-        f"{run_id} has no node {node_id!r}.",
-        field="node_id",
-        got=node_id,
-        remedy=f"Nearest: {', '.join(near)}." if near else "It has no nodes yet; ask again later.",
-        example={"method": "explain_cache", "run_id": run_id, "node_id": near[0]} if near else None,
-    )
-
-
-def _cache_reply(call: calls.ExplainCache, rows: Sequence[Mapping[str, Any]]) -> Reply:
-    """Nodes that differ first, with counts where two runs are compared."""
-    ranks = [_cache_rank(row) for row in rows]
-    order = sorted(range(len(rows)), key=ranks.__getitem__) if call.other_run_id else range(len(rows))
-    wanted = [_cache_row(rows[i], call.response_format) for i in order]
-    shown = wanted[: render.page(wanted, call.response_format, text=_cache_line, taken=500)] if wanted else []
-    body = CacheReply(run_id=call.run_id, nodes=shown).wire()
-    lines = [f"Cache of {call.run_id}:" if rows else "This run has no nodes yet."]
-    if call.other_run_id:
-        names = ("different", "equal", "not_compared")
-        body["counts"] = {name: ranks.count(rank) for rank, name in enumerate(names)}
-        told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in body["counts"].items())
-        lines = [f"Cache keys of {call.run_id} against {call.other_run_id}: {told}."]
-    lines += [_cache_line(row) for row in shown]
-    if len(shown) < len(wanted):
-        body["truncated"] = [f"nodes ({len(wanted) - len(shown)} more; ask for one with node_id)"]
-        lines.append(f"{len(wanted) - len(shown)} more nodes left out; ask for one with node_id.")
-    return Reply(body, render.text_of(lines, call.response_format, beside=body), handle=call.run_id)
-
-
-def _cache_rank(row: Mapping[str, Any]) -> int:
-    """0 it differs, or the other run lacks it; 1 equal; 2 it has no key to compare."""
-    if "differs" not in row:
-        return 2
-    return 1 if not row["differs"] and row.get("text") == "the keys are equal" else 0
-
-
-def _cache_row(row: Mapping[str, Any], response_format: str) -> dict[str, Any]:
-    """A node's row with readable times; in concise form without its key and with the first differences only."""
-    body = dict(row)
-    if isinstance(row.get("cached"), Mapping):
-        at = row["cached"].get("at")
-        body["cached"] = {**row["cached"], "at": iso(at) if isinstance(at, int | float) else at}
-    if response_format != "detailed":
-        body = {key: one for key, one in body.items() if key != "key" and one is not None}
-        body["text"] = views.ellipsis(str(row.get("text", "")), 300)
-        if row.get("differs"):
-            body["differs"] = [views.ellipsis(one, 200) for one in row["differs"][:6]]
-            body["text"] = f"{len(row['differs'])} ingredients differ"
-    return body
-
-
-def _cache_line(row: Mapping[str, Any]) -> str:
-    cached = row.get("cached")
-    place = f", served from {cached.get('job')} of {cached.get('at')}" if isinstance(cached, Mapping) else ", computed"
-    told = "; ".join(row.get("differs") or []) or row.get("text", "")
-    told = "" if str(told).startswith("served from ") else f": {str(told).removeprefix('computed: ')}"
-    return f"- {row['node']}{place}{views.ellipsis(told, 400)}"
-
-
 def _sound(checked: Validation) -> Dag:
     if checked.dag is None:
         raise defects(checked.errors, "spec")
     return checked.dag
 
 
-def _finding_line(finding: Mapping[str, Any]) -> str:
-    return f"- {render.finding_line(finding)} {finding['remedy']} ({finding['code']})"
-
-
-def _findings(
-    findings: Sequence[Any], name: str, response_format: str, cut: list[str], beside: Any = ""
-) -> list[dict[str, Any]]:
-    """As many findings as fit beside what the reply has already; how many more there are goes to `cut`."""
-    rows = [finding_dict(one) for one in findings]
-    taken = min(render.BOTH - 1000, 600 + 2 * views.size(beside))
-    count = render.page(rows, response_format, text=_finding_line, taken=taken) if rows else 0
-    if count < len(rows):
-        cut.append(f"{name} ({len(rows) - count} more)")
-    return rows[:count]
-
-
-def _brief(status: Status, response_format: str, warnings: list[dict[str, Any]]) -> Reply:
+def _brief(
+    status: Status, response_format: str, warnings: Sequence[dict[str, Any]] = (), cut: Sequence[str] = ()
+) -> Reply:
     """State only: what run_dag and run_cancel answer."""
     following = next_call(status)
     named: dict[str, Any] = {"sweep_id" if status.kind == "sweep" else "run_id": status.id}
@@ -338,10 +257,11 @@ def _brief(status: Status, response_format: str, warnings: list[dict[str, Any]])
         counts=status.counts or None,
         last_seq=status.last_seq,
         created_at=iso(status.created_at),
-        warnings=warnings or None,
+        warnings=list(warnings) or None,
+        truncated=list(cut) or None,
     ).wire()
     lines = [render.state_line(status.id, body, status.title)]
-    lines += [f"Warning: {_finding_line(one)}" for one in warnings]
+    lines += [f"Warning: {finding_line(one)}" for one in warnings]
     lines.append(render.next_line(following, body["poll_after_s"]))
     link = Link(f"physlab://runs/{status.id}", status.id, "application/json")
     return Reply(body, render.text_of(lines, response_format), (link,), handle=status.id)

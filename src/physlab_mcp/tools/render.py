@@ -110,15 +110,19 @@ def finding_line(finding: Mapping[str, Any]) -> str:
     return f"{node}{field}{finding.get('message', '')}"
 
 
+def detail_text(problem: Mapping[str, Any], told: str | None = None) -> str:
+    """One defect of several, with its remedy unless that is what has been told already."""
+    line = f"- {finding_line(problem)}"
+    remedy = problem.get("remedy")
+    return f"{line}\n  Remedy: {remedy}" if remedy and remedy != told else line
+
+
 def error_text(error: PhyslabError) -> str:
     """An error as the model reads it: what, where, what came, how to mend it, an example."""
     lines = [f"{error.code}: {error.message}"]
     problems = error.details or []
-    told = len(problems) > 1 or any(problem.get("node") for problem in problems)
-    for problem in problems[:10] if told else []:
-        lines.append(f"- {finding_line(problem)}")
-        if problem.get("remedy") and problem["remedy"] != error.remedy:
-            lines.append(f"  Remedy: {problem['remedy']}")
+    if len(problems) > 1 or any(problem.get("node") for problem in problems):
+        lines += [detail_text(problem, error.remedy) for problem in problems]
     if error.remedy:
         lines.append(f"Remedy: {error.remedy}")
     if error.example is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from physlab_mcp.schemas import calls_collaboration, calls_orchestrator
 from physlab_mcp.tools import call_log, collaboration, orchestrator, render
 from physlab_mcp.tools.arguments import Tool
 from physlab_mcp.tools.collaboration import Collaboration, Handler
+from physlab_mcp.tools.finding_view import first_of
 from physlab_mcp.tools.orchestrator import Orchestrator
 from physlab_mcp.tools.reply import Bench, Caller, Notify, Reply
 
@@ -42,6 +44,7 @@ LEGACY: Mapping[str, str] = {
     "publish_report": orchestrator.NAME,
 }
 _HOME: Mapping[str, str] = {method: tool.name for tool in TOOLS.values() for method in tool.calls}
+_NAME = 100  # characters of a foreign name that are repeated
 
 
 class Router:
@@ -101,21 +104,42 @@ class Router:
                     remedy="Try again; if it fails again, report it with that code from the server's log.",
                 )
             )
-        await call_log.record(self.bench.engine, LEGACY.get(tool, tool), arguments, caller, reply)
+        await call_log.record(self.bench.engine, LEGACY.get(tool, tool)[:_NAME], arguments, caller, reply)
         return reply
 
     async def _answer(self, tool: str, arguments: Mapping[str, Any], caller: Caller) -> Reply:
         known = TOOLS.get(LEGACY.get(tool, tool))
         if known is None:
-            raise NotFoundError(
-                f"There is no tool {tool[:100]!r}.", field="name", got=tool[:100], remedy=f"Tools: {', '.join(TOOLS)}."
-            )
+            raise _no_tool(tool, arguments)
         call: Call = known.parse(arguments, elsewhere=_HOME)
         handler = self._handlers[call.method_name()]
         try:
             return await handler(call, caller)
         except PhyslabError as error:
             raise _completed(error, call) from error
+
+
+def _no_tool(name: str, arguments: Mapping[str, Any]) -> NotFoundError:
+    """A tool that is none: a method called by its name, a slip of the pen, or something foreign."""
+    given = str(arguments.get("method"))
+    given = given if given in _HOME else ""
+    near = get_close_matches(name[:_NAME], [*TOOLS, *_HOME], n=1, cutoff=0.6)
+    wanted = near[0] if near else given
+    home = _HOME.get(wanted) or wanted or next(iter(TOOLS))
+    remedy = f"Tools: {', '.join(TOOLS)}."
+    if wanted in _HOME:
+        remedy = f"{wanted} is a method of the tool {home}: send it there as `method`."
+    elif wanted:
+        remedy = f"Did you mean {wanted!r}? {remedy}"
+    calls = TOOLS[home].calls
+    shown = next(one for one in (wanted, given, *calls) if one in calls)
+    return NotFoundError(
+        f"There is no tool {name[:_NAME]!r}.",
+        field="name",
+        got=name[:_NAME],
+        remedy=remedy,
+        example={"name": home, "arguments": calls[shown].example},
+    )
 
 
 def _completed(error: PhyslabError, call: Call) -> PhyslabError:
@@ -132,7 +156,9 @@ def _completed(error: PhyslabError, call: Call) -> PhyslabError:
 
 
 def error_reply(error: PhyslabError) -> Reply:
-    """An error as a reply: text for the model, `structured.error` for programs."""
+    """An error as a reply: text for the model, `structured.error` for programs. Of many defects it keeps the first."""
+    if error.details:
+        error.details = first_of(error.details, error.example)
     return Reply({"error": _plain(error.as_dict())}, render.error_text(error), is_error=True, error=error)
 
 

@@ -105,7 +105,6 @@ async def run_result(
     bench: Bench,
     *,
     response_format: str,
-    method: str,
     limit: int = 20,
     cursor: str | None = None,
 ) -> Reply:
@@ -160,8 +159,6 @@ async def run_result(
     lines += table(body)
     lines += [f"Cut short: {', '.join(body['truncated'])}."] if body.get("truncated") else []
     lines.append(render.next_line(following))
-    if method == "run_dag":
-        body["last_seq"] = status.last_seq
     text = render.text_of(lines, response_format, beside=body)
     return Reply(body, text, links[: views.LINKS], handle=status.id)
 

@@ -13,6 +13,7 @@ from physlab_mcp.backends.base import BackendInfo, Observation, Submission
 from physlab_mcp.backends.commands import Commands
 from physlab_mcp.backends.job_inputs import BlobStore
 from physlab_mcp.backends.local.cold import Cold
+from physlab_mcp.backends.local.inbox import Inbox
 from physlab_mcp.backends.local.pool import Pool
 from physlab_mcp.errors import RejectedError, UnavailableError
 from physlab_mcp.paths import DataDir
@@ -41,10 +42,11 @@ class LocalBackend:
     ) -> None:  # fmt: skip
         self._data = data
         self._size = settings.workers or os.cpu_count() or 1
-        self._pool = Pool(data, program=worker_program, size=self._size, hello=hello, lease_s=lease_s)
+        self._inbox = Inbox()
+        self._pool = Pool(data, self._inbox, program=worker_program, size=self._size, hello=hello, lease_s=lease_s)
         self._commands = Commands(hidden=[data.root])
         self._cold = Cold(
-            data, self._commands, roots=settings.roots, policy=settings.commands, blobs=blobs, put=self._pool.put,
+            data, self._commands, roots=settings.roots, policy=settings.commands, blobs=blobs, inbox=self._inbox,
             size=self._size,
         )  # fmt: skip
 
@@ -52,8 +54,7 @@ class LocalBackend:
         """See Backend."""
         for name in ONE_THREAD:
             os.environ.setdefault(name, "1")
-        self._pool.start(wake)
-        self._cold.start(wake)
+        self._inbox.start(wake)
 
     def poke(self) -> None:
         """See Backend."""
@@ -108,7 +109,7 @@ class LocalBackend:
 
     def drain(self) -> list[Observation]:
         """See Backend."""
-        return self._pool.drain()
+        return self._inbox.drain()
 
     def acknowledge(self, observations: Sequence[Observation]) -> None:
         """See Backend."""
@@ -121,7 +122,7 @@ class LocalBackend:
 
     async def cancel(self, jobs: Sequence[Job]) -> None:
         """See Backend."""
-        self._pool.cancel([job for job in jobs if job.kind == "node"])
+        self._pool.control.cancel([job for job in jobs if job.kind == "node"])
         for job in jobs:
             if job.kind != "node":
                 self._cold.cancel(job)
@@ -131,14 +132,14 @@ class LocalBackend:
         for job in jobs:
             if job.kind != "node":
                 self._cold.freeze(job, thaw=False)
-        return self._pool.pause([job for job in jobs if job.kind == "node"])
+        return self._pool.control.pause([job for job in jobs if job.kind == "node"])
 
     async def resume(self, jobs: Sequence[Job]) -> Mapping[str, str]:
         """See Backend."""
         for job in jobs:
             if job.kind != "node":
                 self._cold.freeze(job, thaw=True)
-        return self._pool.resume([job for job in jobs if job.kind == "node"])
+        return self._pool.control.resume([job for job in jobs if job.kind == "node"])
 
     async def read(
         self, job: Job, stream: Literal["stdout", "stderr"], *, offset: int, limit: int

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import logging
-import math
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from physlab_mcp.backends.base import Observation
 from physlab_mcp.backends.commands import Commands
 from physlab_mcp.backends.job_inputs import BlobStore
 from physlab_mcp.backends.local.command_events import MOST_BYTES, read_line
+from physlab_mcp.backends.local.inbox import Inbox
+from physlab_mcp.backends.local.job_limits import cores
 from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.job import Job
@@ -24,6 +25,7 @@ from physlab_mcp.schemas.result import Failure
 
 logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.5  # a runner says when it is done; this is for one that could not
+_MOST_PRINTED = 16 * MOST_BYTES  # told of a log at one look; whoever prints faster must not keep the engine busy
 
 
 class _Running:
@@ -37,6 +39,7 @@ class _Running:
         self.line = 0  # lines of events.jsonl read so far
         self.told = 0  # of these, lines the store has from an earlier engine
         self.log_offset = 0
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a look may end within a character
 
 
 class Cold:
@@ -44,29 +47,24 @@ class Cold:
 
     def __init__(
         self, data: DataDir, commands: Commands, *, roots: Sequence[Path], policy: str, blobs: BlobStore,
-        put: Callable[[Observation], None], size: int,
+        inbox: Inbox, size: int,
     ) -> None:  # fmt: skip
         self._data = data
         self._commands = commands
         self._roots = list(roots)
         self._policy = policy
         self._blobs = blobs
-        self._put = put
+        self._inbox = inbox
         self._size = size
         self._running: dict[str, _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wake: Callable[[], None] = lambda: None
         self._looking = False
         self._look_again = False
         self._next_look = 0.0
 
-    def start(self, wake: Callable[[], None]) -> None:
-        """Begin to observe."""
-        self._wake = wake
-
     def taken(self) -> int:
         """Cores that commands use; a frozen one uses none."""
-        return sum(max(1, math.ceil(r.job.spec.resources.cpu)) for r in self._running.values() if not r.frozen)
+        return sum(cores(r.job) for r in self._running.values() if not r.frozen)
 
     def of_group(self, group: str | None) -> int:
         """How many commands of a run or sweep are here."""
@@ -76,7 +74,7 @@ class Cold:
         """Room for a command: as many cores as it asks for, at the most all. `of_group`: its run's jobs elsewhere."""
         if job.parallelism and job.group and self.of_group(job.group) + of_group >= job.parallelism:
             return None
-        wanted = min(self._size, max(1, math.ceil(job.spec.resources.cpu)))
+        wanted = min(self._size, cores(job))
         if busy + self.taken() + wanted > self._size and (self._running or busy):
             return None
         self._running[job.id] = _Running(job, None)
@@ -86,18 +84,10 @@ class Cold:
         """Give room back."""
         self._running.pop(job.id, None)
 
-    def holds(self, job: Job) -> bool:
-        """Whether this half has the job."""
-        return job.id in self._running
-
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _say(self, job: Job, kind: str, **fields: Any) -> None:
-        self._put(Observation(job_id=job.id, fence=job.fence, kind=kind, at=time.time(), **fields))
-        self._wake()
 
     # -- its life --------------------------------------------------------------------------------------------
 
@@ -131,12 +121,12 @@ class Cold:
             self._end(running, "done", failure=failure)
             return
         running.starting = False
-        self._say(job, "placed", data={"native_id": running.native_id})
+        self._inbox.tell(job, "placed", data={"native_id": running.native_id})
         self.look()
 
     def _end(self, running: _Running, kind: str, **fields: Any) -> None:
         self._running.pop(running.job.id, None)
-        self._say(running.job, kind, **fields)
+        self._inbox.tell(running.job, kind, **fields)
 
     def adopt(self, jobs: Sequence[Job], told: Mapping[str, int]) -> None:
         """Take over commands of an earlier engine: running, finished meanwhile, lost, or never begun."""
@@ -146,7 +136,7 @@ class Cold:
             native_id = native_id or self._commands.find(folder, job.attempt)
             begun = native_id is not None or (folder / "attempts" / str(job.attempt) / "result.json").exists()
             if not begun:
-                self._say(job, "dropped")
+                self._inbox.tell(job, "dropped")
                 continue
             running = self._running[job.id] = _Running(job, native_id or "proc:0:0")
             running.starting = False
@@ -198,10 +188,10 @@ class Cold:
         seen = self._commands.observe(running.native_id, folder, job.attempt)
         if seen.started_at and not running.told_started:
             running.told_started = True
-            self._say(job, "started", started_at=seen.started_at)
+            self._inbox.tell(job, "started", started_at=seen.started_at)
         while self._read_events(running, folder):
             pass
-        self._read_stdout(running, folder)
+        self._read_stdout(running, folder, last=seen.kind != "running")
         if seen.kind == "running":
             return
         if seen.kind == "lost":
@@ -235,21 +225,28 @@ class Cold:
             running.line += 1
             event = read_line(line)
             if event is not None and running.line > running.told:
-                self._say(running.job, "event", data={**event, "line": running.line})
+                self._inbox.tell(running.job, "event", data={**event, "line": running.line})
         return True
 
-    def _read_stdout(self, running: _Running, folder: Path) -> None:
-        """What it printed since the last look, as log events, where that was asked for."""
+    def _read_stdout(self, running: _Running, folder: Path, *, last: bool) -> None:
+        """What it printed since the last look, as log events, where that was asked for; of very much the newest."""
         if not running.job.spec.stream_logs:
             return
-        data, following = self._commands.read_log(
-            folder, running.job.attempt, "stdout", offset=running.log_offset, limit=MOST_BYTES
+        data, end = self._commands.read_log(
+            folder, running.job.attempt, "stdout", offset=-_MOST_PRINTED, limit=_MOST_PRINTED
         )
-        if data:
-            running.log_offset = following
-            text = data.decode("utf-8", "replace")
-            self._say(running.job, "event", data={"kind": "log", "stream": "stdout", "text": text})
-            self._look_again = self._look_again or len(data) == MOST_BYTES
+        begin = end - len(data)
+        left_out = begin - running.log_offset
+        if left_out > 0:
+            running.decoder.reset()
+            self._tell_log(running.job, f"[{left_out} bytes are left out here; the log has them]\n")
+        text = running.decoder.decode(data[max(0, -left_out) :], final=last)
+        running.log_offset = max(running.log_offset, end)
+        for at in range(0, len(text), MOST_BYTES):
+            self._tell_log(running.job, text[at : at + MOST_BYTES])
+
+    def _tell_log(self, job: Job, text: str) -> None:
+        self._inbox.tell(job, "event", data={"kind": "log", "stream": "stdout", "text": text})
 
     # -- acting ----------------------------------------------------------------------------------------------
 
@@ -257,7 +254,7 @@ class Cold:
         """End a command with everything it started."""
         running = self._running.get(job.id)
         if running is None:
-            self._say(job, "cancelled")
+            self._inbox.tell(job, "cancelled")
             return
         running.cancelled = True
         if not running.starting:
@@ -277,7 +274,7 @@ class Cold:
         act = self._commands.resume if thaw else self._commands.pause
         if await act(running.native_id, self._data.job_folder(running.job.id), running.job.attempt):
             running.frozen = not thaw
-            self._say(running.job, "resumed" if thaw else "paused")
+            self._inbox.tell(running.job, "resumed" if thaw else "paused")
 
     def close(self) -> None:
         """Stop watching; the runners go on."""

@@ -4,57 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from physlab_mcp.backends.base import Observation
-from physlab_mcp.backends.local.spool import read_frames
-from physlab_mcp.backends.local.time_limits import time_limit, too_long
-from physlab_mcp.backends.local.worker_process import Message, decode
+from physlab_mcp.backends.local.inbox import Inbox
+from physlab_mcp.backends.local.job_limits import time_limit, too_long
+from physlab_mcp.backends.local.spool import messages_of, what_became
 from physlab_mcp.backends.process import freeze, is_alive, is_stopped, kill_tree, thaw
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
 
 _LOOK_EVERY_S = 0.05
-
-
-def messages_of(spool: Path) -> list[Message]:
-    """Whole records of a spool; a torn tail is ignored."""
-    try:
-        data = spool.read_bytes()
-    except FileNotFoundError:
-        return []
-    return [decode(payload) for payload in read_frames(data)]
-
-
-def what_became(spool: Path, jobs: Sequence[Job], *, token: str, ended: bool = True) -> Iterator[Observation]:
-    """What the spool of a worker says of the jobs it was given.
-
-    done where it holds a result. With `ended`: lost where it holds a start only, dropped where it holds neither.
-    Without: dropped where it holds neither, since a worker without engine starts nothing new.
-    """
-    done: dict[tuple[str, int], Message] = {}
-    begun: set[tuple[str, int]] = set()
-    for message in messages_of(spool):
-        key = (message.id, message.fence)
-        if message.t == "done":
-            done[key] = message
-        begun.add(key)
-    for job in jobs:
-        key = (job.id, job.fence)
-        if key in done:
-            m = done[key]
-            yield Observation(
-                job_id=m.id, fence=m.fence, kind="done", at=m.at, started_at=m.started,
-                result=bytes(m.result) if m.ok else None, failure=m.failure, token=token,
-            )  # fmt: skip
-        elif key not in begun:
-            yield Observation(job_id=job.id, fence=job.fence, kind="dropped", at=time.time())
-        elif ended:
-            yield Observation(job_id=job.id, fence=job.fence, kind="lost", at=time.time())
 
 
 def _size(spool: Path) -> int:
@@ -95,17 +58,11 @@ class Orphan:
 class Orphans:
     """Watches the spools of orphans and says what became of their jobs."""
 
-    def __init__(self, data: DataDir, put: Callable[[Observation], None], *, is_kept: Callable[[str], bool]) -> None:
+    def __init__(self, data: DataDir, inbox: Inbox) -> None:
         self._data = data
-        self._is_kept = is_kept  # whether something of a worker's spool is not in the store yet
-        self._put = put
-        self._wake: Callable[[], None] = lambda: None
+        self._inbox = inbox
         self._orphans: dict[str, Orphan] = {}
         self._timer: asyncio.TimerHandle | None = None
-
-    def start(self, wake: Callable[[], None]) -> None:
-        """Begin to observe."""
-        self._wake = wake
 
     def count(self) -> int:
         """How many still run something."""
@@ -132,45 +89,37 @@ class Orphans:
             self._orphans[worker_id] = orphan
         for worker_id, left in by_worker.items():  # no trace of the worker: it was never given them
             for seen in what_became(self._data.spool / f"{worker_id}.spool", left, token=worker_id):
-                self._put(seen)
+                self._inbox.put(seen)
         self._look()
 
     def _look(self) -> None:
         self._timer = None
-        found = False
         for orphan in list(self._orphans.values()):
-            found = self._look_at(orphan) or found
-        if found:
-            self._wake()
+            self._look_at(orphan)
         if self._orphans:
             self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look)
 
-    def _look_at(self, orphan: Orphan) -> bool:
+    def _look_at(self, orphan: Orphan) -> None:
         ended = not orphan.alive()
         size = _size(orphan.spool)
         if size == orphan.looked_at and not ended:
-            return False
+            return
         orphan.looked_at = size
-        any_done = False
         for seen in what_became(orphan.spool, list(orphan.jobs.values()), token=orphan.id, ended=ended):
             job = orphan.jobs.pop(seen.job_id)
             if seen.kind != "done" and seen.job_id in orphan.cancelled:
                 seen = msgspec.structs.replace(seen, kind="cancelled", token=None)
             elif seen.kind == "lost" and seen.job_id in orphan.timed_out:
                 seen = msgspec.structs.replace(seen, kind="done", failure=too_long(job))
-            any_done = any_done or seen.kind == "done"
-            self._put(seen)
-            self._wake()
+            self._inbox.put(seen)
         for seen in what_became(orphan.spool, orphan.given_up, token=orphan.id, ended=ended):
             if seen.kind == "done":
                 orphan.given_up = [job for job in orphan.given_up if job.id != seen.job_id]
-                self._put(seen)
-                any_done = True
+                self._inbox.put(seen)
         if ended:
             del self._orphans[orphan.id]
-            if not self._is_kept(orphan.id):
+            if not self._inbox.keeps(orphan.id):
                 self.forget_files(orphan.id)
-        return any_done
 
     def tend(self, lease_s: float) -> None:
         """Time-outs, and orphans that were stopped from outside beyond their lease."""
@@ -191,9 +140,8 @@ class Orphans:
             if now - orphan.stopped_since > lease_s:
                 orphan.given_up += orphan.jobs.values()
                 for job in orphan.jobs.values():
-                    self._put(Observation(job_id=job.id, fence=job.fence, kind="lost", at=time.time()))
+                    self._inbox.tell(job, "lost")
                 orphan.jobs.clear()
-                self._wake()
 
     def forget_files(self, worker_id: str) -> None:
         """Remove the spool of a worker that ended, once its results are in the store."""
@@ -208,8 +156,7 @@ class Orphans:
         """Kill the orphan that runs it."""
         orphan = self._of(job)
         if orphan is None:
-            self._put(Observation(job_id=job.id, fence=job.fence, kind="cancelled", at=time.time()))
-            self._wake()
+            self._inbox.tell(job, "cancelled")
             return
         orphan.cancelled.add(job.id)
         kill_tree(orphan.pid, started=orphan.created)
@@ -221,7 +168,7 @@ class Orphans:
             return False
         freeze(orphan.pid)
         orphan.frozen = True
-        self._put(Observation(job_id=job.id, fence=job.fence, kind="paused", at=time.time()))
+        self._inbox.tell(job, "paused")
         return True
 
     def thaw(self, job: Job) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -9,39 +10,23 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psutil
 
+from physlab_mcp.backends.local.message import Message, decode
 from physlab_mcp.errors import UnavailableError
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job
-from physlab_mcp.schemas.result import Failure
 
 logger = logging.getLogger(__name__)
 
 BUDGET_S = 0.1  # how much estimated work a worker may hold; one job always
 DEPTH = 32  # how many jobs at the most
 
-
-class Message(msgspec.Struct, frozen=True):
-    """A line from a worker."""
-
-    t: str
-    id: str
-    fence: int
-    at: float = 0.0
-    started: float = 0.0
-    ok: bool = True
-    kind: str = ""
-    data: dict[str, Any] = {}
-    result: msgspec.Raw = msgspec.Raw()
-    failure: Failure | None = None
-
-
-decode = msgspec.json.Decoder(Message).decode
 _encode = msgspec.json.encode
 
 
@@ -49,7 +34,7 @@ class Held:
     """A job that this worker was given."""
 
     __slots__ = (
-        "cancelled", "estimate", "frozen", "frozen_since", "job", "sent", "started", "started_at", "timed_out", "told",
+        "cancelled", "estimate", "frozen", "frozen_since", "job", "started", "started_at", "timed_out", "told",
         "type",
     )  # fmt: skip
 
@@ -60,7 +45,7 @@ class Held:
         self.started = 0.0  # monotonic
         self.started_at = 0.0  # since the epoch
         self.frozen_since = 0.0  # monotonic
-        self.sent = self.told = self.frozen = self.cancelled = self.timed_out = False
+        self.told = self.frozen = self.cancelled = self.timed_out = False
 
 
 class WorkerProcess:
@@ -120,11 +105,12 @@ class WorkerProcess:
     # -- talking ---------------------------------------------------------------------------------------------
 
     def say(self, message: Any) -> None:
-        """Send one message; what the socket does not take now waits in `_out`."""
+        """Send one message; what the socket does not take now follows when it does."""
         self._out += _encode(message) + b"\n"
-        self.flush()
+        if not self._flush():
+            asyncio.get_running_loop().add_writer(self.socket, self._on_writable)
 
-    def flush(self) -> bool:
+    def _flush(self) -> bool:
         """Send what waits; True once nothing waits."""
         while self._out:
             try:
@@ -137,10 +123,20 @@ class WorkerProcess:
             del self._out[:sent]
         return True
 
-    @property
-    def unsent(self) -> bool:
-        """Whether something waits for room in the socket."""
-        return bool(self._out)
+    def _on_writable(self) -> None:
+        if self._flush():
+            asyncio.get_running_loop().remove_writer(self.socket)
+
+    def listen(self, on_readable: Callable[[WorkerProcess], None]) -> None:
+        """Have `on_readable` called whenever it has said something or ended."""
+        asyncio.get_running_loop().add_reader(self.socket, on_readable, self)
+
+    def hang_up(self) -> None:
+        """Neither listen nor talk any more."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self.socket)
+        loop.remove_writer(self.socket)
+        self.socket.close()
 
     def hear(self) -> list[Message] | None:
         """Messages that have arrived; None once the worker closed its end."""
@@ -202,7 +198,19 @@ class WorkerProcess:
         """What it is running: the first of what it was given."""
         return next(iter(self.held.values()), None)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether it was paused with what it runs."""
+        held = self.current()
+        return held is not None and held.frozen
+
     # -- its life --------------------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Let it finish what it runs and end."""
+        if not self.retired:
+            self.retired = True
+            self.say({"op": "stop"})
 
     def kill(self) -> None:
         """SIGKILL, with everything it started."""

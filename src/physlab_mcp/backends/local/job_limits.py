@@ -1,9 +1,16 @@
-"""How long a node call may run, and how it fails when it ran longer."""
+"""How many cores a job counts for, how long a node call may run, and how it fails when it ran longer."""
 
 from __future__ import annotations
 
+import math
+
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.result import Failure
+
+
+def cores(job: Job) -> int:
+    """Cores that a job counts for."""
+    return max(1, math.ceil(job.spec.resources.cpu))
 
 
 def time_limit(job: Job) -> float | None:

@@ -1,0 +1,59 @@
+"""What a reader of a run sees of its jobs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from physlab_mcp.errors import NotFoundError
+from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import JobState
+from physlab_mcp.schemas.result import Failure, NodeResult
+from physlab_mcp.schemas.status import NodeView
+from physlab_mcp.stores.base import Store
+
+_result = msgspec.json.Decoder(NodeResult).decode
+_failure = msgspec.json.Decoder(Failure).decode
+
+
+def decoded(job: Job, body: bytes | None) -> tuple[NodeResult | None, Failure | None]:
+    """The result or the failure that a job left, if any."""
+    if body is None:
+        return None, None
+    if job.state is JobState.SUCCEEDED:
+        return _result(body), None
+    return None, _failure(body)
+
+
+def node_view(job: Job, body: bytes | None) -> NodeView:
+    """The view of one node; without its body only what the job itself says."""
+    result, failure = decoded(job, body)
+    call = job.spec.node
+    meta = result.meta if result is not None else {}
+    return NodeView(
+        node_id=job.node_id or job.id,
+        type=call.type if call is not None else "command",
+        job_id=job.id,
+        state=job.state.value,
+        reason=job.reason,
+        cached=meta.get("cached"),
+        duration_ms=meta.get("duration_ms"),
+        params=call.params if call is not None else {"command": list(job.spec.command or ())},
+        device=meta.get("device", call.device if call is not None else "cpu"),
+        result=result,
+        failure=failure,
+    )
+
+
+async def pk_in_run(store: Store, run_id: str, job_id: str) -> int:
+    """Where a page of a run's nodes ended.
+
+    Raises:
+        NotFoundError: the run has no such job.
+
+    """
+    jobs = await store.get_jobs([job_id])
+    if not jobs or jobs[0].run_id != run_id:
+        raise NotFoundError(
+            f"{run_id} has no job {job_id!r}.", field="after", got=job_id, remedy="Name the last node's job_id."
+        )
+    return jobs[0].pk

@@ -1,0 +1,59 @@
+"""What is submitted: checked against its backend, completed with what only the submitter knows, stored durably."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from physlab_mcp.artifacts.blobs import Blobs
+from physlab_mcp.backends.base import Backend
+from physlab_mcp.engine.records import Repository
+from physlab_mcp.faults import kill_point
+from physlab_mcp.schemas.dag import Dag
+from physlab_mcp.schemas.job import Job, JobSpec, Resources
+from physlab_mcp.schemas.run import Plan
+from physlab_mcp.stores.base import Store
+
+
+class Submissions:
+    """Adds jobs and plans; durable once a call returns."""
+
+    def __init__(self, store: Store, blobs: Blobs, readers: Mapping[str, Backend], roots: Sequence[Path]) -> None:
+        self._store = store
+        self._readers = readers
+        self._repository = Repository(blobs)
+        self._roots = tuple(str(root) for root in roots)
+
+    async def add_jobs(self, jobs: Sequence[Job]) -> list[str]:
+        """Add stand-alone jobs; the same idempotency_key gives the first job's id."""
+        jobs = [self._with_roots(job) if job.kind == "command" else job for job in jobs]
+        for job in jobs:
+            await self._check(job.backend, job.spec)
+        kill_point("client.before_submit")
+        ids = await self._store.add_jobs(jobs, durable=True)
+        kill_point("client.after_submit")
+        return ids
+
+    async def add_plan(self, plan: Plan, dag: Dag) -> str:
+        """Add a run or sweep; the same idempotency_key gives the first one's id."""
+        plan = msgspec.structs.replace(plan, roots=plan.roots or self._roots)
+        for node in dag.nodes:
+            if node.resources:
+                await self._check(node.backend, JobSpec(resources=msgspec.convert(node.resources, Resources)))
+        git = await self._repository.state(str(Path.cwd()))
+        kill_point("client.before_submit")
+        plan_id = await self._store.add_plan(plan, msgspec.json.encode(dag), git=git)
+        kill_point("client.after_submit")
+        return plan_id
+
+    def _with_roots(self, job: Job) -> Job:
+        spec = msgspec.structs.replace(job.spec, roots=job.spec.roots or self._roots)
+        return msgspec.structs.replace(job, spec=spec)
+
+    async def _check(self, backend: str, spec: JobSpec) -> None:
+        """Refuse at once what its backend could never run."""
+        reader = self._readers.get(backend)
+        if reader is not None and spec.resources != Resources():
+            reader.check(spec, await reader.describe())
