@@ -21,6 +21,7 @@ def node(
     key: str | None = None,
     retries: int = 0,
     timeout_s: float | None = None,
+    compute_s: float | None = None,
     pure: bool = True,
     **params: Any,
 ) -> Job:
@@ -37,7 +38,14 @@ def node(
         id=new_handle("job"),
         kind="node",
         node_id=tag,
-        spec=JobSpec(node=call, pure=pure, retries=retries, timeout_s=timeout_s, use_cache=key is not None),
+        spec=JobSpec(
+            node=call,
+            pure=pure,
+            retries=retries,
+            timeout_s=timeout_s,
+            compute_s=compute_s,
+            use_cache=key is not None,
+        ),
         needs=tuple(needs.values()),
         needs_left=len(needs),
         created_at=time.time(),

@@ -82,6 +82,7 @@ def _experiments(commands: _Commands) -> None:
     run.add_argument("--watch", action="store_true", help="show every node while it runs")
     run.add_argument("--detach", action="store_true", help="submit and return at once")
     run.add_argument("--no-cache", action="store_true", help="compute everything again")
+    run.add_argument("--allow-large", action="store_true", help="lift the caps of interactive node types")
     run.add_argument("--parallelism", type=_count, default=0, metavar="N", help="at most N nodes at once")
     run.add_argument("--bib", metavar="FILE.bib", help="references of the report (default: FILE.bib beside FILE.json)")
     _outputs(run)

@@ -33,7 +33,9 @@ def run(args: Namespace, out: Output) -> int:
         try_folder(args.out)
 
     async def work(lab: Lab) -> int:
-        run_id = await submit(lab, spec, use_cache=not args.no_cache, parallelism=args.parallelism, out=out)
+        run_id = await submit(
+            lab, spec, use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large, out=out
+        )
         out.say(f"{run_id} is submitted; it goes on whatever happens to this command.")
         if args.detach:
             out.answer({"run_id": run_id})
@@ -50,7 +52,15 @@ def run(args: Namespace, out: Output) -> int:
     return with_lab(args, work)
 
 
-async def submit(lab: Lab, spec: Mapping[str, Any], *, use_cache: bool, parallelism: int = 0, out: Output) -> str:
+async def submit(
+    lab: Lab,
+    spec: Mapping[str, Any],
+    *,
+    use_cache: bool,
+    parallelism: int = 0,
+    allow_large: bool = False,
+    out: Output,
+) -> str:
     """Check the graph, store its run durably, wake the engine; the run's id.
 
     Raises:
@@ -66,6 +76,7 @@ async def submit(lab: Lab, spec: Mapping[str, Any], *, use_cache: bool, parallel
         edges=lab.config.limits.max_edges,
         roots=tuple(lab.roots),
         hidden=(lab.data.root,),
+        allow_large=allow_large,
     )
     checked = validate(spec, lab.registry, limits=limits)
     for warning in checked.warnings:
@@ -80,7 +91,14 @@ async def submit(lab: Lab, spec: Mapping[str, Any], *, use_cache: bool, parallel
             remedy=first.remedy,
             details=[msgspec.to_builtins(one) for one in checked.errors],
         )
-    plan = plan_for(checked.dag, registry=lab.registry, owner=OWNER, use_cache=use_cache, parallelism=parallelism)
+    plan = plan_for(
+        checked.dag,
+        registry=lab.registry,
+        owner=OWNER,
+        use_cache=use_cache,
+        parallelism=parallelism,
+        allow_large=allow_large,
+    )
     run_id = await lab.engine.submit_plan(plan, checked.dag)
     out.submitted = run_id
     return run_id

@@ -10,6 +10,7 @@ import msgspec
 
 from physlab_mcp.artifacts.cache_key import code_version, static_key
 from physlab_mcp.backends.job_inputs import check_shape
+from physlab_mcp.dags.caps import beyond_caps, compute_limit_s
 from physlab_mcp.dags.commands import HAND_OVER, NO_REFERENCE
 from physlab_mcp.dags.params import Problem, settle_params
 from physlab_mcp.dags.references import Path, Place, places_in, put
@@ -46,6 +47,7 @@ class Step(msgspec.Struct, frozen=True):
     targets: tuple[tuple[int, Path], ...] = ()  # (axis, where its value goes)
     refers: bool = True  # whether its parameters hold references
     remembered: bool = False
+    bounded: bool = True  # whether the caps of interactive node types hold
 
 
 def prepare_steps(plan: Plan, dag: Dag, registry: Registry, grid: Grid | None, *, remember: int) -> list[Step]:
@@ -88,6 +90,7 @@ def prepare_steps(plan: Plan, dag: Dag, registry: Registry, grid: Grid | None, *
             code=code,
             targets=mine,
             refers=bool(places_in(params)),
+            bounded=not plan.allow_large,
             remembered=grid is not None and _product([grid.axes[axis].count for axis, _ in mine]) <= remember,
         )
         steps.append(step if mine else msgspec.structs.replace(step, call=_call(step, params)))
@@ -134,9 +137,23 @@ def check_call(step: Step, call: Call) -> None:
         RequestError: one of them refuses a value that an override or the sweep put in.
 
     """
-    if not step.type.checks:
+    if step.type.checks:
+        problems = list(broken_checks(step.type, call.params, places_in(call.params) if step.refers else ()))
+        if problems:
+            raise _refused(step.node, problems, f"{'sweep' if step.targets else 'params'}.{step.node.id}")
+    check_caps(step, call)
+
+
+def check_caps(step: Step, call: Call) -> None:
+    """Refuse what goes beyond the caps of an interactive node type, unless the plan allows it.
+
+    Raises:
+        RequestError: it names the cap, the value and the remedy.
+
+    """
+    if not step.bounded or not step.type.caps:
         return
-    problems = list(broken_checks(step.type, call.params, places_in(call.params) if step.refers else ()))
+    problems = list(beyond_caps(step.type, call.params, places_in(call.params) if step.refers else ()))
     if problems:
         raise _refused(step.node, problems, f"{'sweep' if step.targets else 'params'}.{step.node.id}")
 
@@ -167,10 +184,14 @@ def _call(step: Step, params: dict[str, Any]) -> Call:
     if node.type == "command":
         return Call(params, (), None, _command(step.template, params))
     key = static_key(step.type, params, node.device)
+    template = step.template
+    if step.bounded and step.type.compute_s is not None:
+        limit = compute_limit_s(step.type, params, places_in(params) if step.refers else ())
+        template = msgspec.structs.replace(template, compute_s=limit)
     if sources:
-        return Call(params, sources, key, step.template)
+        return Call(params, sources, key, template)
     call = NodeCall(node.type, params, static_key=key, device=node.device)
-    return Call(params, (), key, msgspec.structs.replace(step.template, node=call))
+    return Call(params, (), key, msgspec.structs.replace(template, node=call))
 
 
 def _template(plan: Plan, node: Node) -> JobSpec:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from physlab_mcp.artifacts.cache_key import canonical_json
+from physlab_mcp.dags.caps import beyond_caps
 from physlab_mcp.dags.commands import HAND_OVER, NO_REFERENCE, command_problems
 from physlab_mcp.dags.params import settle_params
 from physlab_mcp.dags.references import Place, offered, places_in, put, settle_key
@@ -32,6 +33,7 @@ class Limits(msgspec.Struct, frozen=True):
     memory_bytes: int | None = None
     gpu: int | None = None
     backends: tuple[str, ...] = ("local", "auto")
+    allow_large: bool = False  # whether nodes may go beyond the caps of interactive node types
     roots: tuple[Path, ...] | None = None  # folders that paths of commands may name; None: not known here, not checked
     hidden: tuple[Path, ...] = ()  # folders inside them that no command may name: physlab's own data
 
@@ -70,7 +72,8 @@ class Checker:
         """The sound nodes by id; `needs` then holds what each node waits for."""
         unique: dict[str, NodeSpec] = {}
         twice: set[str] = set()
-        for node in nodes:
+        for written in nodes:
+            node = self._routed(written)
             if node.id in unique:
                 twice.add(node.id)
             else:
@@ -100,6 +103,12 @@ class Checker:
         severity: str = "error",
     ) -> None:
         self.report(Finding(code, message, remedy, node, field, severity))
+
+    def _routed(self, node: NodeSpec) -> NodeSpec:
+        if node.method is not None or not node.params:
+            return node
+        _, method, params = self.registry.route(node.tool, None, node.params)
+        return node if method is None else node.model_copy(update={"method": method, "params": dict(params)})
 
     def _find(self, node: NodeSpec) -> NodeType | None:
         key = (node.tool, node.method)
@@ -180,6 +189,10 @@ class Checker:
             problems += command_problems(raw if params is None else params, self.limits.roots, self.limits.hidden)
         for one in problems:
             self._say(one.code, one.message, one.remedy, node.id, one.field, one.severity)
+        if params is not None and not self.limits.allow_large:
+            for one in beyond_caps(node_type, params, places):
+                self._say(one.code, one.message, one.remedy, node.id, one.field)
+                params = None
         device = self._device(node, node_type)
         self._amounts(node)
         if params is None or device is None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from physlab_mcp.artifacts.cache_key import code_version
-from physlab_mcp.dags.calls import Call, Step, call_of, check_call, prepare_steps
+from physlab_mcp.dags.calls import Call, Step, call_of, check_call, check_caps, prepare_steps
 from physlab_mcp.dags.sweep import Grid, read_sweep
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType, Registry
@@ -116,6 +116,8 @@ class DagExpander:
         for step in prepared.steps:
             if step.call is not None and plan.params.get(step.node.id):
                 check_call(step, step.call)
+            elif step.call is not None:  # the graph may have been stored with allow_large
+                check_caps(step, step.call)
         if grid is None:
             return
         points = {0, grid.total - 1}
@@ -132,7 +134,16 @@ class DagExpander:
 
     def _prepare(self, plan: Plan, dag: Dag) -> _Prepared:
         known = self._plans.get(plan.id)
-        rests_on = (dag.id, plan.params, plan.sweep, plan.total, plan.use_cache, plan.sandbox, plan.roots)
+        rests_on = (
+            dag.id,
+            plan.params,
+            plan.sweep,
+            plan.total,
+            plan.use_cache,
+            plan.sandbox,
+            plan.roots,
+            plan.allow_large,
+        )
         if known is not None and known.rests_on == rests_on and known.is_current():
             self._plans.move_to_end(plan.id)
             return known
@@ -192,6 +203,7 @@ def plan_for(
     priority: int = 0,
     use_cache: bool = True,
     on_failure: str | None = None,
+    allow_large: bool = False,
     sandbox: bool = False,
     owner: str = "local",
     session_id: str | None = None,
@@ -228,6 +240,7 @@ def plan_for(
         priority=priority,
         use_cache=use_cache,
         on_failure=on_failure or (block.on_failure if block is not None else "continue"),
+        allow_large=allow_large,
         sandbox=sandbox,
         created_at=time.time(),
         idempotency_key=idempotency_key,

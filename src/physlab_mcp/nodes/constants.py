@@ -61,6 +61,8 @@ def known(name: str) -> str:
     },
     example={"name": "R_inf"},
     aliases=("constants.get",),
+    words=("constant", "look up", "value of", "what is", "codata"),
+    compute_s=3.0,
     checks={"name": known},
 )
 def constants_get(params: ConstantsGetParams, io: NodeIO) -> NodeResult:

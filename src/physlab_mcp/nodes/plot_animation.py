@@ -161,6 +161,7 @@ def _rectangle(extent: Any) -> tuple[float, float, float, float]:
     caps=(Cap("frames_drawn", CAP_FRAMES, "frame_count"), Cap("field_side", 160, "samples")),
     compute_s=10.0,
     frame_s=0.5,
+    frames="frames_drawn",
     has_animation=True,
     checks={
         ("frame_expr", "y_range", "parameters.*"): _frame_formula,

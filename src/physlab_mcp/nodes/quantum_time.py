@@ -104,6 +104,7 @@ class TimeEvolutionParams(VisualParams):
     caps=(Cap("frames", 300, "frames"), Cap("grid_points", 160, "grid_points")),
     compute_s=10.0,
     frame_s=0.5,
+    frames="frames",
 )
 def time_evolution(params: TimeEvolutionParams, io: NodeIO) -> NodeResult:
     """Solve the states on one mesh, put their phases on, sample and draw."""

@@ -131,6 +131,7 @@ class Launch:
     caps=(Cap("frames", 300, "frames"), Cap("grid_points", 2000, "grid_points")),
     compute_s=10.0,
     frame_s=0.5,
+    frames="frames",
 )
 def wavepacket(params: WavepacketParams, io: NodeIO) -> NodeResult:
     """Write the packet in eigenstates, put their phases on, sample, and check on another mesh.

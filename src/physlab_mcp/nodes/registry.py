@@ -74,6 +74,7 @@ class NodeType:
         caps: tuple[Cap, ...] = (),
         compute_s: float | None = None,
         frame_s: float = 0.0,
+        frames: str = "",
         checks: Checks | None = None,
     ) -> None:
         self.name = name
@@ -96,6 +97,7 @@ class NodeType:
         self.caps = caps
         self.compute_s = compute_s  # the most computing time without `allow_large`; None: no such bound
         self.frame_s = frame_s  # computing time on top for each frame drawn
+        self.frames = frames  # the parameter or property that tells how many
         # By parameter ("quantity.unit", or several): called with their values before anything is submitted, raising RequestError.
         self.checks: Checks = dict(checks or {})
 
@@ -121,6 +123,7 @@ class NodeType:
 
 
 logger = logging.getLogger(__name__)
+_SELECTORS = ("plot_type", "action")  # where older clients of such tools put the method
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__physlab_node_type__"
 
@@ -181,6 +184,17 @@ class Registry:
         """By `tool` and `method`, by a dotted `tool`, or by an alias."""
         name = tool if method is None else f"{tool}.{method}"
         return self._types.get(name) or self._types.get(self._aliases.get(name, ""))
+
+    def route(
+        self, tool: str, method: str | None, params: Mapping[str, Any]
+    ) -> tuple[str, str | None, Mapping[str, Any]]:
+        """Tool, method and parameters of a call whose method stands among the parameters (`plot_type`, `action`, …)."""
+        if method is None and self.find(tool) is None:
+            for name in _SELECTORS:
+                chosen = params.get(name)
+                if isinstance(chosen, str) and self.find(tool, chosen) is not None:
+                    return tool, chosen, {key: value for key, value in params.items() if key != name}
+        return tool, method, params
 
     def nearest(self, tool: str, method: str | None = None) -> list[str]:
         """Names most like an unknown one."""

@@ -103,6 +103,8 @@ def _same_dimension(unit: str, to: str) -> tuple[Any, Any]:
     },
     example={"quantity": {"value": 10.2, "unit": "eV"}, "to": "joule"},
     aliases=("units.convert",),
+    words=("convert", "express", "how many", "in units of"),
+    compute_s=3.0,
     checks={
         "quantity.unit": partial(_parse, field="quantity.unit"),
         "to": partial(_parse, field="to"),

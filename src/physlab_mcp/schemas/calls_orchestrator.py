@@ -11,6 +11,8 @@ from physlab_mcp.schemas.dag import DagSpec
 
 RUN = Field(min_length=1, max_length=200, description="run- or sweep- handle")
 
+ALLOW_LARGE = Field(default=False, description="lift the caps of interactive nodes")
+
 Spec = Annotated[dict[str, Any], PublishedAs(DagSpec)]
 
 _NODES = [{"id": "rydberg", "tool": "constants_get", "params": {"name": "R_inf"}}]
@@ -47,7 +49,15 @@ class DefineDag(Call):
     example: ClassVar[dict[str, Any]] = {"method": "define_dag", "spec": _SPEC}
 
     method: Literal["define_dag"]
-    spec: Spec
+    spec: Spec | None = Field(default=None, description="the experiment")
+    natural_language: str | None = Field(default=None, min_length=1, max_length=4000, description="it in plain words")
+    allow_large: bool = ALLOW_LARGE
+
+    @model_validator(mode="after")
+    def _one_of(self) -> DefineDag:
+        if (self.spec is None) == (self.natural_language is None):
+            raise ValueError("give exactly one of spec, natural_language")
+        return self
 
 
 class _DagOrSpec(Call):
@@ -56,6 +66,7 @@ class _DagOrSpec(Call):
         default=None,
         description='the experiment; a param {"$from": node_id, "key": "values.x"} takes another node\'s output',
     )
+    allow_large: bool = ALLOW_LARGE
 
     @model_validator(mode="after")
     def _one_of(self) -> _DagOrSpec:

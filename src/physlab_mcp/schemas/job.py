@@ -62,6 +62,7 @@ class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     artifacts_path: str = "artifacts/"
     artifacts: tuple[str, ...] = ()
     timeout_s: float | None = None
+    compute_s: float | None = None  # the most computing time (CPU) of a node of an interactive family
     retries: int = 0
     idempotent: bool = False
     pure: bool = False

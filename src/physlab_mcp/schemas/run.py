@@ -25,6 +25,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: int = 0
     use_cache: bool = True
     on_failure: str = "continue"  # continue | stop
+    allow_large: bool = False  # nodes may go beyond the caps of interactive node types
     sandbox: bool = False  # commands run in the sandbox (they came from an agent)
     roots: tuple[str, ...] = ()  # the folders that paths of its commands may name
     created_at: float = 0.0

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
+import msgspec
 
 from physlab_mcp.errors import ConflictError, NotFoundError, PhyslabError
 from physlab_mcp.schemas import calls_orchestrator as calls
@@ -62,7 +63,7 @@ class Orchestrator:
 
     async def define_dag(self, call: calls.DefineDag, caller: Caller) -> Reply:
         """Check a spec and store its DAG. Equal content has the equal id."""
-        checked = await self._checked(call.spec)
+        checked = await self._checked(call.spec or {}, call.allow_large)
         dag = _sound(checked)
         await self.bench.engine.save_dag(dag, owner=caller.principal)
         return await self._dag_reply(dag, checked, call.response_format)
@@ -73,7 +74,7 @@ class Orchestrator:
         spec = call.spec
         if spec is None:
             spec = (await self.bench.engine.load_dag(call.dag_id or "")).spec
-        checked = await self._checked(spec)
+        checked = await self._checked(spec, call.allow_large)
         found_id = checked.dag.id if checked.dag is not None else None
         cut: list[str] = []
         errors = listed(checked.errors, "errors", call.response_format, cut)
@@ -99,7 +100,7 @@ class Orchestrator:
 
         checked: Validation | None = None
         if call.spec is not None:
-            checked = await self._checked(call.spec)
+            checked = await self._checked(call.spec, call.allow_large)
             dag = _sound(checked)
         else:
             dag = await self.bench.engine.load_dag(call.dag_id or "")
@@ -115,6 +116,7 @@ class Orchestrator:
             parallelism=call.parallelism,
             priority=call.priority,
             use_cache=call.use_cache,
+            allow_large=call.allow_large,
             sandbox=True,
             idempotency_key=call.idempotency_key,
         )
@@ -180,10 +182,10 @@ class Orchestrator:
             )
         return await publish_report(call, status, caller, self.bench)
 
-    async def _checked(self, spec: Mapping[str, Any]) -> Validation:
+    async def _checked(self, spec: Mapping[str, Any], allow_large: bool) -> Validation:
         from physlab_mcp.dags.validate import Limits, validate
 
-        limits = self.bench.limits or Limits()
+        limits = msgspec.structs.replace(self.bench.limits or Limits(), allow_large=allow_large)
         return await anyio.to_thread.run_sync(lambda: validate(spec, self.bench.registry, limits=limits))
 
     async def _status(self, handle: str, caller: Caller, wait_s: float | None) -> Status:

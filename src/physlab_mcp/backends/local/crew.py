@@ -18,6 +18,7 @@ from physlab_mcp.backends.local.job_limits import too_long
 from physlab_mcp.backends.local.message import Message, done_of
 from physlab_mcp.backends.local.spool import what_became
 from physlab_mcp.backends.local.worker_process import Held, WorkerProcess
+from physlab_mcp.backends.process import cpu_seconds
 from physlab_mcp.errors import UnavailableError
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.job import Job
@@ -92,6 +93,8 @@ class Crew:
         if m.t == "started":
             if held is not None:
                 held.started, held.started_at = time.monotonic(), m.at
+                if held.job.spec.compute_s is not None:
+                    held.cpu_s = cpu_seconds(worker.pid) or 0.0
                 self._tell_started_later()
         elif m.t == "event":
             data = {"kind": m.kind, **m.data}

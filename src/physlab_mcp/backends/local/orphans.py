@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from physlab_mcp.backends.local.inbox import Inbox
-from physlab_mcp.backends.local.job_limits import time_limit, too_long
+from physlab_mcp.backends.local.job_limits import ran_too_long, too_long
 from physlab_mcp.backends.local.spool import messages_of, what_became
 from physlab_mcp.backends.process import freeze, is_alive, is_stopped, kill_tree, thaw
 from physlab_mcp.paths import DataDir
@@ -128,9 +128,8 @@ class Orphans:
             if not orphan.jobs or orphan.frozen:
                 continue
             for job in orphan.jobs.values():
-                limit = time_limit(job)
                 since = max(job.started_at or _begun_at(orphan.spool, job), orphan.frozen_until)
-                if limit is not None and time.time() - since > limit and job.id not in orphan.timed_out:
+                if job.id not in orphan.timed_out and ran_too_long(job, time.time() - since, None):
                     orphan.timed_out.add(job.id)
                     kill_tree(orphan.pid, started=orphan.created)
             if not is_stopped(orphan.pid):

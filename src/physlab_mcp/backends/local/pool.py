@@ -11,7 +11,7 @@ from physlab_mcp.backends.base import Assignment, Observation
 from physlab_mcp.backends.local.control import Control
 from physlab_mcp.backends.local.crew import Crew
 from physlab_mcp.backends.local.inbox import Inbox
-from physlab_mcp.backends.local.job_limits import cores, time_limit
+from physlab_mcp.backends.local.job_limits import cores, ran_too_long
 from physlab_mcp.backends.local.orphans import Orphans
 from physlab_mcp.backends.local.worker_process import WorkerProcess
 from physlab_mcp.paths import DataDir
@@ -113,7 +113,7 @@ class Pool:
             self._tend(worker, time.monotonic())
 
     def _tend(self, worker: WorkerProcess, now: float) -> None:
-        from physlab_mcp.backends.process import is_stopped
+        from physlab_mcp.backends.process import cpu_seconds, is_stopped
 
         held = worker.current()
         if held is None:
@@ -122,8 +122,11 @@ class Pool:
             return
         if held.frozen:
             return
-        limit = time_limit(held.job)
-        if limit is not None and held.started and now - held.started > limit and not held.timed_out:
+        computed = None
+        if held.job.spec.compute_s is not None:
+            spent = cpu_seconds(worker.pid)
+            computed = None if spent is None else spent - held.cpu_s
+        if held.started and not held.timed_out and ran_too_long(held.job, now - held.started, computed):
             held.timed_out = True
             worker.kill()
         elif not is_stopped(worker.pid):

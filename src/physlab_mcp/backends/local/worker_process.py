@@ -34,7 +34,7 @@ class Held:
     """A job that this worker was given."""
 
     __slots__ = (
-        "cancelled", "estimate", "frozen", "frozen_since", "job", "started", "started_at", "timed_out", "told",
+        "cancelled", "cpu_s", "estimate", "frozen", "frozen_since", "job", "started", "started_at", "timed_out", "told",
         "type",
     )  # fmt: skip
 
@@ -44,6 +44,7 @@ class Held:
         self.estimate = estimate
         self.started = 0.0  # monotonic
         self.started_at = 0.0  # since the epoch
+        self.cpu_s = 0.0  # what the worker had computed before it
         self.frozen_since = 0.0  # monotonic
         self.told = self.frozen = self.cancelled = self.timed_out = False
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 
+from physlab_mcp.backends.process.seen import cpu_seconds
+
 if sys.platform == "win32":
     from physlab_mcp.backends.process.windows import (
         FileLock,
@@ -36,6 +38,7 @@ else:
 
 __all__ = [
     "FileLock",
+    "cpu_seconds",
     "find_marked",
     "freeze",
     "is_alive",

@@ -26,6 +26,14 @@ def is_alive(pid: int, started: float) -> bool:
         return False
 
 
+def cpu_seconds(pid: int) -> float | None:
+    """Processor time that a process has used, its ended children included; None where it cannot be told."""
+    try:
+        return sum(psutil.Process(pid).cpu_times()[:4])
+    except psutil.Error:
+        return None
+
+
 def is_stopped(pid: int) -> bool:
     """Whether the process is frozen."""
     try:
