@@ -68,6 +68,7 @@ async def submit(
 
     """
     from physlab_mcp.dags.check import Limits
+    from physlab_mcp.dags.files import pin_files
     from physlab_mcp.dags.run import plan_for
     from physlab_mcp.dags.validate import validate
 
@@ -91,8 +92,10 @@ async def submit(
             remedy=first.remedy,
             details=[msgspec.to_builtins(one) for one in checked.errors],
         )
+    files = pin_files(checked.dag, lab.registry, params={}, roots=lab.roots, hidden=[lab.data.root], blobs=lab.blobs)
     plan = plan_for(
         checked.dag,
+        params=files,
         registry=lab.registry,
         owner=OWNER,
         use_cache=use_cache,

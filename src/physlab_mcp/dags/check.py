@@ -11,7 +11,8 @@ import msgspec
 
 from physlab_mcp.artifacts.cache_key import canonical_json
 from physlab_mcp.dags.caps import beyond_caps
-from physlab_mcp.dags.commands import HAND_OVER, NO_REFERENCE, command_problems
+from physlab_mcp.dags.commands import HAND_OVER, NO_REFERENCE
+from physlab_mcp.dags.files import path_problems
 from physlab_mcp.dags.params import settle_params
 from physlab_mcp.dags.references import Place, offered, places_in, put, settle_key
 from physlab_mcp.dags.resources import resources_of
@@ -185,8 +186,7 @@ class Checker:
             places = places_in(raw)
         params, problems = settle_params(node_type, raw, places, checks=self._wrong < MOST_MADE_WRONG)
         self._wrong += bool(problems)
-        if node_type.name == "command":
-            problems += command_problems(raw if params is None else params, self.limits.roots, self.limits.hidden)
+        problems += path_problems(node_type, raw if params is None else params, self.limits.roots, self.limits.hidden)
         for one in problems:
             self._say(one.code, one.message, one.remedy, node.id, one.field, one.severity)
         if params is not None and not self.limits.allow_large:

@@ -34,7 +34,7 @@ def command_problems(params: Mapping[str, Any], roots: Sequence[Path] | None, hi
             if not _DIGEST.fullmatch(value):
                 found.append(bad(path, "Value error, sha256: is followed by 64 lower-case hex digits", value))
         elif roots is not None:
-            found.extend(_place(path, value, roots, hidden))
+            found.extend(place_problems(path, value, roots, hidden))
     return found
 
 
@@ -90,7 +90,10 @@ def _paths(params: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], s
             yield ("inputs", i, "source"), source
 
 
-def _place(path: Sequence[str | int], value: str, roots: Sequence[Path], hidden: Sequence[Path]) -> Iterator[Problem]:
+def place_problems(
+    path: Sequence[str | int], value: str, roots: Sequence[Path], hidden: Sequence[Path]
+) -> Iterator[Problem]:
+    """Whether the parameter at `path` names a place inside the roots; a warning where nothing is there yet."""
     field = field_name(path).removeprefix("params.")
     try:
         real = confine(value, list(roots), field=field, must_exist=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
+
 from physlab_mcp.errors import ConflictError, RequestError
 from physlab_mcp.schemas import calls_collaboration as calls
 from physlab_mcp.schemas.handles import prefix_of
@@ -49,7 +51,7 @@ class Collaboration:
 
     async def job_submit(self, call: calls.JobSubmit, caller: Caller) -> Reply:
         """Store the job durably, wake the engine, and wait up to `wait_s` for the end."""
-        job, warnings = job_building.job_from(call, caller, self.bench)
+        job, warnings = await anyio.to_thread.run_sync(job_building.job_from, call, caller, self.bench)
         (job_id,) = await self.bench.engine.submit_jobs([job])
         if call.wait_s:
             status = await wait_end(self.bench.engine, job_id, caller, wait_s=call.wait_s, log_lines=call.stream_logs)

@@ -176,6 +176,7 @@ def _device(work: JobWork) -> list[str]:
 def _node(work: JobWork, wanted: NodeCallSpec, bench: Bench) -> tuple[NodeCall, list[str], bool]:
     from physlab_mcp.artifacts.cache_key import static_key
     from physlab_mcp.dags.validate import validate
+    from physlab_mcp.nodes.data_files import file_params, pinned
 
     if wanted.tool == "command":
         raise RequestError(
@@ -192,10 +193,18 @@ def _node(work: JobWork, wanted: NodeCallSpec, bench: Bench) -> tuple[NodeCall, 
     node = checked.dag.nodes[0]
     node_type = bench.registry.get(node.type)
     warnings = [one.message for one in checked.warnings if one.code != "visual_default"]
+    params = node.params | pinned(
+        node.params,
+        file_params(node_type),
+        roots=bench.roots,
+        hidden=[bench.blobs.root.parent],
+        blobs=bench.blobs,
+        where="job_spec.node.params",
+    )
     call = NodeCall(
         type=node.type,
-        params=node.params,
-        static_key=static_key(node_type, node.params, node.device),
+        params=params,
+        static_key=static_key(node_type, params, node.device),
         device=node.device,
     )
     return call, warnings, node.pure

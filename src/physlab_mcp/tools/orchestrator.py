@@ -96,6 +96,7 @@ class Orchestrator:
 
     async def run_dag(self, call: calls.RunDag, caller: Caller) -> Reply:
         """Store the plan durably, wake the engine, and wait up to `wait_s` for the end."""
+        from physlab_mcp.dags.files import pin_files
         from physlab_mcp.dags.run import plan_for
 
         checked: Validation | None = None
@@ -105,13 +106,23 @@ class Orchestrator:
         else:
             dag = await self.bench.engine.load_dag(call.dag_id or "")
         check_command_nodes(dag, call, self.bench)
+        pinned = partial(
+            pin_files,
+            dag,
+            self.bench.registry,
+            params=call.params,
+            space=tuple(call.sweep.space) if call.sweep is not None else (),
+            roots=self.bench.roots,
+            hidden=[self.bench.blobs.root.parent],
+            blobs=self.bench.blobs,
+        )
         planned = partial(
             plan_for,
             dag,
             registry=self.bench.registry,
             owner=caller.principal,
             session_id=caller.session_id,
-            params=call.params,
+            params=await anyio.to_thread.run_sync(pinned),
             sweep=call.sweep.model_dump(exclude_none=True) if call.sweep is not None else None,
             parallelism=call.parallelism,
             priority=call.priority,
