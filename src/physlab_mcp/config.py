@@ -167,7 +167,21 @@ class Auth(Section):
 
 
 class Planner(Section):
-    """Settings of the planner arrive with the part that plans from words."""
+    """A remote model that plans experiments from words where the built-in grammar cannot. Without a base_url: none."""
+
+    base_url: str | None = Field(
+        default=None, description="an OpenAI-compatible endpoint, such as https://api.deepseek.com/v1"
+    )
+    model: str = Field(default="", description="name of the model there")
+    api_key: Secret | None = Field(default=None, description="its key")
+    timeout_s: float = Field(default=60.0, ge=1, le=600, description="for each of its answers")
+    max_tokens: int = Field(default=4000, ge=100, le=100_000, description="length of each of its answers")
+
+    @model_validator(mode="after")
+    def _model_named(self) -> Planner:
+        if self.base_url is not None and not self.model:
+            raise ValueError("base_url needs a model")
+        return self
 
 
 class McpServers(Section):

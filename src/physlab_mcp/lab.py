@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from physlab_mcp.stores.sqlite import SQLiteStore
 if TYPE_CHECKING:
     from physlab_mcp.engine.loop import Expander
     from physlab_mcp.tools.router import Router
+    from physlab_mcp.words import NeedsSpec, Planned
 
 WORKER = Path(__file__).parent / "nodes" / "worker.py"
 
@@ -101,7 +102,23 @@ class Lab:
                 roots=tuple(self.roots),
                 hidden=(self.data.root,),
             ),
+            planner=self._planner(),
         )
+
+    def _planner(self) -> Callable[..., Planned | NeedsSpec] | None:
+        section = self.config.planner
+        if section.base_url is None:
+            return None
+        from physlab_mcp.words.remote import Endpoint, plan_remotely
+
+        endpoint = Endpoint(
+            base_url=section.base_url,
+            model=section.model,
+            read_key=section.api_key.read if section.api_key is not None else None,
+            timeout_s=section.timeout_s,
+            max_tokens=section.max_tokens,
+        )
+        return partial(plan_remotely, endpoint=endpoint, cache=self.data.plans)
 
     @classmethod
     @asynccontextmanager

@@ -88,6 +88,11 @@ class DataDir:
         return self.root / "reports"
 
     @property
+    def plans(self) -> Path:
+        """What a remote planner answered, by content."""
+        return self.root / "plans"
+
+    @property
     def engine_lock(self) -> Path:
         """Held by the engine of this host while it lives."""
         return self.root / "engine.lock"

@@ -199,6 +199,7 @@ def _template(plan: Plan, node: Node) -> JobSpec:
         title=node.id,
         resources=msgspec.convert(node.resources, Resources) if node.resources else Resources(),
         device=node.device,
+        wanted_device=node.wanted_device,
         require_device=node.require_device,
         timeout_s=node.timeout_s,
         retries=node.retries,

@@ -13,7 +13,7 @@ from physlab_mcp.dags.check import DEFAULT_LIMITS, Checker, Draft, Limits, Repor
 from physlab_mcp.dags.order import cycles_in, layers_of, ranks_of
 from physlab_mcp.dags.resources import resources_of
 from physlab_mcp.errors import RequestError
-from physlab_mcp.nodes.device import detect_devices
+from physlab_mcp.nodes.device import node_devices
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Dag, DagSpec, EdgeSpec, Finding, Metadata, Node, NodeSpec
 
@@ -63,7 +63,7 @@ def build(
         errors += finding.severity == "error"
         report(finding)
 
-    present = detect_devices() if devices is None else devices
+    present = node_devices() if devices is None else devices
     checker = Checker(registry, limits, present, known or {node.id for node in nodes}, count)
     drafts = checker.check(nodes, edges)
     needs = {node: tuple(sorted(above)) for node, above in checker.needs.items()}
@@ -142,6 +142,7 @@ def _node(draft: Draft, needs: tuple[str, ...], rank: float) -> Node:
         needs=needs,
         rank=rank,
         device=draft.device,
+        wanted_device="" if spec.device in ("auto", draft.device) else spec.device,
         require_device=spec.require_device,
         backend="local" if spec.backend in (None, "auto") else spec.backend,
         resources={} if spec.resources is None else msgspec.to_builtins(resources_of(spec.resources)),

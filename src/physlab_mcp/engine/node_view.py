@@ -20,7 +20,11 @@ def decoded(job: Job, body: bytes | None) -> tuple[NodeResult | None, Failure | 
     if body is None:
         return None, None
     if job.state is JobState.SUCCEEDED:
-        return _result(body), None
+        result = _result(body)
+        if job.spec.wanted_device:  # said here, since a result may come from the cache of a job that asked for less
+            told = f"{job.spec.wanted_device} was asked for; this machine has none, so it ran on {job.spec.device}."
+            result.meta["warnings"] = [*result.meta.get("warnings", ()), told]
+        return result, None
     return None, _failure(body)
 
 

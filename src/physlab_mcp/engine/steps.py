@@ -116,7 +116,13 @@ def _succeeded(draft: Draft, result: bytes, now: float) -> None:
         draft.to(_S.COLLECTING)
     draft.to(_S.SUCCEEDED, reason=Reason(), ended_at=now, observed_at=now)
     draft.body = result
-    draft.cache_key = job.cache_key
+    draft.cache_key = job.cache_key if _on_its_device(job, result) else None
+
+
+def _on_its_device(job: Job, result: bytes) -> bool:
+    """Whether the device that the cache key names computed it, and not the CPU in its stead."""
+    call = job.spec.node
+    return call is None or call.device == "cpu" or _artifacts(result).meta.get("device", call.device) == call.device
 
 
 def _failed(draft: Draft, failure: Failure, now: float, rules: Rules) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 DEVICES = ("auto", "cpu", "cuda", "hip", "mps", "xpu")
@@ -40,7 +41,26 @@ def detect_devices() -> tuple[str, ...]:
         found.append("hip")
     if sys.platform == "darwin" and platform.machine() == "arm64":
         found.append("mps")
+    if _has_xpu():
+        found.append("xpu")
     return (*found, "cpu")
+
+
+def _has_xpu() -> bool:
+    """An Intel GPU with the driver that torch computes on."""
+    for card in Path("/sys/class/drm").glob("renderD*/device"):
+        try:
+            vendor, driver = (card / "vendor").read_text().strip(), (card / "driver").resolve().name
+        except OSError:
+            continue
+        if vendor == "0x8086" and driver in {"xe", "i915"}:
+            return True
+    return False
+
+
+def node_devices() -> tuple[str, ...]:
+    """The devices that nodes of this installation can compute on: without torch only the CPU."""
+    return detect_devices() if find_spec("torch") is not None else ("cpu",)
 
 
 def choose_device(wanted: str, supported: Sequence[str], available: Collection[str]) -> str | None:

@@ -96,6 +96,7 @@ class TimeEvolutionParams(VisualParams):
         "norm": "norm, (time,)",
     },
     example={"states": [{"n": 1, "l": 0}, {"n": 2, "l": 1}], "frames": 60},
+    devices=("cuda", "hip", "xpu", "cpu"),
     has_animation=True,
     words=(
         *("time evolution", "evolve", "superposition", "superposition of hydrogen states", "quantum beat", "beat"),
@@ -125,7 +126,7 @@ def time_evolution(params: TimeEvolutionParams, io: NodeIO) -> NodeResult:
     norm, mean_z = superposition.norm_and_dipole(wave, times)
     half = params.extent_a0 or max(hydrogen.half_width(s.n, s.l, params.Z) for s in params.states)
     axis = hydrogen.cube_axis(half, params.grid_points)
-    frames = superposition.density_frames(wave, times, axis)
+    frames = _frames(io, wave.phases(times), superposition.plane_basis(wave, axis))
     io.progress(0.3, "frames computed")
     values: dict[str, Any] = {
         "beat_period_fs": period,
@@ -151,6 +152,28 @@ def time_evolution(params: TimeEvolutionParams, io: NodeIO) -> NodeResult:
         figures=_draw(params, io, values, (times, mean_z, norm, frames)),
         meta=figures.meta(io, samples=params.frames, mesh=frames.shape),
     )
+
+
+def _frames(io: NodeIO, phases: Any, basis: Any) -> Any:
+    """The densities (times, z, x), float32, on the node's device and in batches that fit its memory."""
+    import numpy as np
+
+    from physlab_mcp.nodes import accelerate
+    from physlab_mcp.physics.superposition import densities
+
+    device = accelerate.accelerator(io)
+    frames = np.empty((len(phases), *basis.shape[1:]), dtype=np.float32)
+    put = device.put if device is not None else np.asarray
+    phases, basis = put(phases), put(basis)
+
+    def compute(start: int, stop: int) -> None:
+        found = densities(phases[start:stop], basis)
+        frames[start:stop] = found if device is None else found.cpu().numpy()
+
+    # The sum, one term of it, and the two squares, at a time.
+    bytes_each = 4 * 16 * basis[0].size if device is None else 4 * 16 * basis[0].numel()
+    accelerate.in_batches(io, len(frames), bytes_each, compute, what="frames", device=device)
+    return frames
 
 
 def _draw(

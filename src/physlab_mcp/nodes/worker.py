@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import io
 import json
 import os
@@ -100,6 +101,15 @@ class Calls:
                 self._types[one.name] = one
             found = self._types[name]
         return found
+
+    def prepare(self, call: Json) -> None:
+        """Import what a call computes with, before its time counts; what fails here fails again in the call."""
+        if call["type"] in self._types:
+            return
+        with contextlib.suppress(Exception):
+            for package in self._type(call["type"], call["module"]).packages:
+                if package not in sys.modules:
+                    importlib.import_module(package)
 
     def folder(self, call: Json) -> Path:
         """The folder of this attempt; made by whoever writes there first."""
@@ -266,6 +276,7 @@ class Warm:
     def _one(self, call: Json) -> None:
         kill_point("worker.before_run")
         name = {"id": call["id"], "fence": call["fence"]}
+        self._calls.prepare(call)
         started = time.time()
         head = {"t": "started", **name, "at": started}
         self._keep(head)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,17 +92,29 @@ def norm_and_dipole(wave: Superposition, times_fs: npt.ArrayLike) -> tuple[Array
     return norm, mean_z
 
 
-def density_frames(wave: Superposition, times_fs: npt.ArrayLike, axis_a0: Array) -> npt.NDArray[np.float32]:
-    """|psi(x, 0, z, t)|^2 in a0^-3, shape (times, z, x), on the plane y = 0 with both axes `axis_a0` (points,)."""
+def plane_basis(wave: Superposition, axis_a0: Array) -> ComplexArray:
+    """The states in a0^(-3/2) on the plane y = 0, shape (states, z, x), both axes `axis_a0` (points,)."""
     z, x = np.meshgrid(axis_a0, axis_a0, indexing="ij")
-    basis = np.stack(
+    return np.stack(
         [
             hydrogen.orbital(state.R, (one.l, one.m), x, 0.0, z)
             for one, state in zip(wave.components, wave.states, strict=True)
         ]
     )
-    now = wave.phases(times_fs)
-    frames = np.empty((now.shape[0], *x.shape), dtype=np.float32)
-    for index, row in enumerate(now):
-        frames[index] = np.abs(np.tensordot(row, basis, axes=1)) ** 2
-    return frames
+
+
+def densities(phases: Any, basis: Any) -> Any:
+    """|psi|^2 in a0^-3, shape (times, z, x), of `phases` (times, states) and `basis` (states, z, x).
+
+    Arrays of numpy or tensors of torch. The states are added one by one, so that a time's density does not depend on
+    which others it is computed with.
+    """
+    total = phases[:, 0, None, None] * basis[0]
+    for state in range(1, len(basis)):
+        total += phases[:, state, None, None] * basis[state]
+    return total.real**2 + total.imag**2
+
+
+def density_frames(wave: Superposition, times_fs: npt.ArrayLike, axis_a0: Array) -> npt.NDArray[np.float32]:
+    """|psi(x, 0, z, t)|^2 in a0^-3, shape (times, z, x), on the plane y = 0 with both axes `axis_a0` (points,)."""
+    return densities(wave.phases(times_fs), plane_basis(wave, axis_a0)).astype(np.float32)

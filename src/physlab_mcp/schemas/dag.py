@@ -83,6 +83,7 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     needs: tuple[str, ...] = ()
     rank: float = 1.0
     device: str = "cpu"
+    wanted_device: str = ""  # what was asked for, where it is not the device
     require_device: bool = False
     backend: str = "local"
     resources: dict[str, Any] = {}

@@ -53,6 +53,7 @@ class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     title: str = ""
     resources: Resources = Resources()
     device: str = "auto"
+    wanted_device: str = ""  # what was asked for, where this machine has it not
     require_device: bool = False
     image: str | None = None
     env: dict[str, str] = {}

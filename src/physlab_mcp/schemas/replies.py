@@ -149,7 +149,25 @@ class DagReply(ReplyModel):
     ui_overview: dict[str, str]
     ui_overview_png_b64: str | None = None
     warnings: list[dict[str, Any]] = []
+    planner: str | None = Field(default=None, description="from words: grammar or remote")
+    assumptions: list[str] | None = Field(default=None, description="from words: what they left open")
+    spec: dict[str, Any] | None = Field(default=None, description="from words: the spec that was made of them")
+    after: list[dict[str, Any]] | None = Field(default=None, description="from words: calls to make once it has run")
     next: dict[str, Any] | None = None
+
+
+class NeedsSpecReply(ReplyModel):
+    """define_dag where words were not enough."""
+
+    state: str
+    planner: str
+    unparsed: list[str]
+    reasons: list[dict[str, str]]
+    candidates: list[dict[str, Any]]
+    schema_: dict[str, Any] = Field(alias="schema")
+    examples: list[dict[str, Any]]
+    skeleton: dict[str, Any]
+    next: dict[str, Any]
 
 
 class ValidationReply(ReplyModel):

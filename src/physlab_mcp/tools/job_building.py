@@ -114,6 +114,8 @@ def _chosen(field: str, got: Any) -> RequestError:
 
 
 def _spec(call: JobSubmit, bench: Bench) -> tuple[JobSpec, list[str]]:
+    from physlab_mcp.dags.caps import compute_limit_s
+
     work = call.job_spec
     try:
         resources = resources_of(work.resources)
@@ -129,7 +131,16 @@ def _spec(call: JobSubmit, bench: Bench) -> tuple[JobSpec, list[str]]:
     }
     if work.node is not None:
         node, warnings, pure = _node(work, work.node, bench)
-        return JobSpec(node=node, device=node.device, require_device=work.require_device, pure=pure, **common), warnings
+        spec = JobSpec(
+            node=node,
+            device=node.device,
+            wanted_device="" if work.device in ("auto", node.device) else work.device,
+            require_device=work.require_device,
+            pure=pure,
+            compute_s=compute_limit_s(bench.registry.get(node.type), node.params),
+            **common,
+        )
+        return spec, warnings
     _globs(call.artifacts, "artifacts")
     warnings = _device(work)
     spec = JobSpec(

@@ -11,11 +11,12 @@ import msgspec
 
 from physlab_mcp.errors import ConflictError, NotFoundError, PhyslabError
 from physlab_mcp.schemas import calls_orchestrator as calls
-from physlab_mcp.schemas.replies import DagReply, RunReply, ValidationReply
+from physlab_mcp.schemas.replies import RunReply, ValidationReply
 from physlab_mcp.tools import render, views
 from physlab_mcp.tools.cache_view import explain_cache
 from physlab_mcp.tools.catalog_view import show_catalog
 from physlab_mcp.tools.collaboration import list_reply
+from physlab_mcp.tools.dag_view import dag_reply, needs_spec_reply, planned_from_words
 from physlab_mcp.tools.cursor import iso, parse_since, read_cursor
 from physlab_mcp.tools.finding_view import defects, finding_line, listed
 from physlab_mcp.tools.job_building import check_command_nodes
@@ -25,7 +26,7 @@ from physlab_mcp.tools.run_view import next_call, run_result, run_row, run_statu
 from physlab_mcp.tools.waiting import after_request, wait_end
 
 if TYPE_CHECKING:
-    from physlab_mcp.dags.validate import Validation
+    from physlab_mcp.dags.validate import Limits, Validation
     from physlab_mcp.schemas.dag import Dag
     from physlab_mcp.schemas.status import Status
 
@@ -63,10 +64,18 @@ class Orchestrator:
 
     async def define_dag(self, call: calls.DefineDag, caller: Caller) -> Reply:
         """Check a spec and store its DAG. Equal content has the equal id."""
-        checked = await self._checked(call.spec or {}, call.allow_large)
+        spec, planned = call.spec, None
+        if call.natural_language is not None:
+            from physlab_mcp.words import NeedsSpec
+
+            found = await planned_from_words(call.natural_language, self.bench, self._limits(call.allow_large))
+            if isinstance(found, NeedsSpec):
+                return needs_spec_reply(found, call.response_format)
+            spec, planned = found.spec, found
+        checked = await self._checked(spec or {}, call.allow_large)
         dag = _sound(checked)
         await self.bench.engine.save_dag(dag, owner=caller.principal)
-        return await self._dag_reply(dag, checked, call.response_format)
+        return await dag_reply(dag, checked, call.response_format, planned)
 
     async def validate_dag(self, call: calls.ValidateDag, caller: Caller) -> Reply:
         """Every defect at once; nothing is stored."""
@@ -193,48 +202,21 @@ class Orchestrator:
             )
         return await publish_report(call, status, caller, self.bench)
 
-    async def _checked(self, spec: Mapping[str, Any], allow_large: bool) -> Validation:
-        from physlab_mcp.dags.validate import Limits, validate
+    def _limits(self, allow_large: bool) -> Limits:
+        from physlab_mcp.dags.validate import Limits
 
-        limits = msgspec.structs.replace(self.bench.limits or Limits(), allow_large=allow_large)
+        return msgspec.structs.replace(self.bench.limits or Limits(), allow_large=allow_large)
+
+    async def _checked(self, spec: Mapping[str, Any], allow_large: bool) -> Validation:
+        from physlab_mcp.dags.validate import validate
+
+        limits = self._limits(allow_large)
         return await anyio.to_thread.run_sync(lambda: validate(spec, self.bench.registry, limits=limits))
 
     async def _status(self, handle: str, caller: Caller, wait_s: float | None) -> Status:
         if wait_s:
             return await wait_end(self.bench.engine, handle, caller, wait_s=wait_s)
         return await self.bench.engine.status(handle, owner=caller.principal)
-
-    async def _dag_reply(self, dag: Dag, checked: Validation, response_format: str) -> Reply:
-        import base64
-
-        from physlab_mcp.dags import overview
-
-        base = f"physlab://dags/{dag.id}/overview"
-        drawing = await anyio.to_thread.run_sync(overview.mermaid, dag)
-        picture = None
-        cut: list[str] = []
-        if response_format == "detailed":
-            picture = base64.b64encode(await anyio.to_thread.run_sync(overview.png, dag)).decode()
-        body = DagReply(
-            dag_id=dag.id,
-            validated=True,
-            nodes=len(dag.nodes),
-            edges=sum(len(node.needs) for node in dag.nodes),
-            overview=views.clip(drawing, render.budget(response_format) * 2 // 5),
-            ui_overview={"png": f"{base}.png", "svg": f"{base}.svg"},
-            ui_overview_png_b64=picture,
-            warnings=listed(checked.warnings, "warnings", response_format, cut, beside=drawing),
-            next={"method": "run_dag", "dag_id": dag.id, "wait_s": 20},
-            truncated=cut or None,
-        ).wire()
-        lines = [f"{dag.id}: {body['nodes']} nodes, {body['edges']} edges; sound and stored.", body["overview"]]
-        lines += [f"Warning: {finding_line(one)}" for one in body["warnings"]]
-        lines.append(render.next_line(body["next"]))
-        links = (
-            Link(f"{base}.png", "overview.png", "image/png"),
-            Link(f"{base}.svg", "overview.svg", "image/svg+xml"),
-        )
-        return Reply(body, render.text_of(lines, response_format), links, handle=dag.id)
 
 
 async def _answered(handler: Handler, call: Any, caller: Caller) -> Reply:

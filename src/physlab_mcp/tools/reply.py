@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from physlab_mcp.engine.engine import Engine
     from physlab_mcp.errors import PhyslabError
     from physlab_mcp.nodes.registry import Registry
+    from physlab_mcp.words import NeedsSpec, Planned
 
 # (progress, total, message): told while a call waits.
 Notify = Callable[[float, float | None, str], Awaitable[None]]
@@ -39,6 +40,7 @@ class Bench:
         roots: list[Path],
         commands_policy: str = "allow",
         limits: Limits | None = None,
+        planner: Callable[..., Planned | NeedsSpec] | None = None,
     ) -> None:
         self.engine = engine
         self._registry = registry
@@ -46,6 +48,7 @@ class Bench:
         self.roots = roots
         self.commands_policy = commands_policy  # allow | approve | deny: commands that come from an agent
         self.limits = limits
+        self.planner = planner  # a model that plans from words where the grammar cannot: (text, registry, limits=)
 
     @property
     def registry(self) -> Registry:

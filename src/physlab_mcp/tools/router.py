@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from physlab_mcp.engine.engine import Engine
     from physlab_mcp.nodes.registry import Registry
     from physlab_mcp.schemas.calls import Call
+    from physlab_mcp.words import NeedsSpec, Planned
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Router:
         roots: Sequence[Path],
         commands_policy: str = "allow",
         limits: Limits | None = None,
+        planner: Callable[..., Planned | NeedsSpec] | None = None,
     ) -> None:
         """`registry` may be a function that loads it: no list of tools waits for the node types."""
         self.bench = Bench(
@@ -68,6 +70,7 @@ class Router:
             roots=list(roots),
             commands_policy=commands_policy,
             limits=limits,
+            planner=planner,
         )
         self._handlers: dict[str, Handler] = {
             **Collaboration(self.bench).handlers,

@@ -1,0 +1,192 @@
+"""Edges: which output of an earlier node a parameter takes, from types, names and the words that point back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from physlab_mcp.words.draft import Draft, Made
+from physlab_mcp.words.entries import Inlet
+from physlab_mcp.words.fields import Slot
+from physlab_mcp.words.lookups import value_of
+from physlab_mcp.words.phrases import stem, stems_of
+from physlab_mcp.words.quantities import fits
+
+POINTERS = frozenset(
+    [
+        "it",
+        "its",
+        "them",
+        "their",
+        "result",
+        "results",
+        "output",
+        "outcome",
+        "data",
+        "spectrum",
+        "signal",
+        "density",
+        "that",
+        "this",
+        "those",
+        "these",
+    ]
+)
+_STRONG = frozenset(["it", "its", "them", "their", "result", "results", "output", "outcome"])
+FILE_NODE = "data.import"
+
+
+def link(draft: Draft) -> None:
+    """Fill the inlets that the clause leaves open from earlier nodes, or from a file that it names."""
+    for inlet in _inlets(draft):
+        if inlet.param in draft.slots and not draft.stated(inlet.param):
+            _fill(draft, inlet)
+
+
+def pointers(draft: Draft) -> list[int]:
+    """Words that point at something earlier."""
+    return [at for at, one in enumerate(draft.tokens) if one.kind == "word" and one.low.removesuffix("'s") in POINTERS]
+
+
+def strong_pointers(draft: Draft) -> list[int]:
+    """Words that cannot stand without something earlier."""
+    return [at for at in pointers(draft) if draft.tokens[at].low in _STRONG]
+
+
+def _inlets(draft: Draft) -> Sequence[Inlet]:
+    if draft.entry.inlets:
+        return draft.entry.inlets
+    wanted = [slot for slot in draft.slots.values() if slot.kind == "any" and slot.required]
+    return [Inlet(slot.name, (f"arrays.{slot.name}", f"values.{slot.name}")) for slot in wanted]
+
+
+def _fill(draft: Draft, inlet: Inlet) -> None:
+    slot = draft.slots[inlet.param]
+    if slot.number:
+        _constant(draft, slot)
+        return
+    if draft.type.name == "data.statistics" and draft.clause.stems.find(stems_of("correlation")):
+        inlet = inlet._replace(keys=("arrays.table",))
+    pointing = pointers(draft)
+    named = _named(draft, inlet)
+    if named is not None:
+        if _disputed(draft, named[0], [*pointing, *named[2]]):
+            return
+        _join(draft, inlet, *named)
+        draft.take(*pointing)
+        return
+    file = draft.free("file")
+    if file and "y" in draft.slots and "path" not in draft.slots:
+        _from_file(draft, inlet, file)
+        if strong := strong_pointers(draft):
+            draft.doubt(strong, "a file stands here, so it is not clear what this points at.")
+        draft.take(*pointing)
+        return
+    if not inlet.needed and not pointing:
+        return
+    for made in reversed(draft.earlier):
+        key = next((key for key in inlet.keys if _offers(made, key)), None)
+        if key is None:
+            continue
+        if _disputed(draft, made, pointing):
+            return
+        others = [one.id for one in draft.earlier if one is not made and any(_offers(one, k) for k in inlet.keys)]
+        if others or not pointing:
+            draft.notes.append(f"{draft.type.name} takes the {key.partition('.')[2]} of {made.id}")
+        _join(draft, inlet, made, key, ())
+        draft.take(*pointing)
+        return
+
+
+def _disputed(draft: Draft, made: Made, words: list[int]) -> bool:
+    """Whether an earlier node of the same type might be meant as well; "it" and "its" mean the last one."""
+    rivals = [one.id for one in draft.earlier if one is not made and one.type is made.type]
+    if not rivals:
+        return False
+    if any(draft.tokens[at].low in ("it", "its") for at in words):
+        draft.notes.append(f"{draft.type.name} takes the output of {made.id}, the last one")
+        return False
+    draft.doubt(words or range(len(draft.tokens)), f"which of {', '.join([*rivals, made.id])}?")
+    return True
+
+
+def _offers(made: Made, key: str) -> bool:
+    where, _, name = key.partition(".")
+    return name in (made.type.arrays if where == "arrays" else made.type.outputs)
+
+
+def _named(draft: Draft, inlet: Inlet) -> tuple[Made, str, tuple[int, ...]] | None:
+    """An array that the clause calls by its own name, where it has as many dimensions as the inlet's usual ones."""
+    for made in reversed(draft.earlier):
+        if not any(_offers(made, key) for key in inlet.keys):
+            continue
+        usual = next(key for key in inlet.keys if _offers(made, key)).partition(".")[2]
+        for name in made.type.arrays:
+            words = stems_of(name)
+            where = [
+                at
+                for at in range(len(draft.tokens) - len(words) + 1)
+                if tuple(stem(draft.tokens[one].low) for one in range(at, at + len(words))) == words
+            ]
+            same = _shape(made, name) == _shape(made, usual)
+            if where and same and len(name) > 1 and name not in ("x", "y"):
+                return made, f"arrays.{name}", tuple(range(where[0], where[0] + len(words)))
+    return None
+
+
+def _shape(made: Made, name: str) -> str:
+    about = made.type.arrays[name]
+    inner = about[about.rfind("(") : about.rfind(")")] if "(" in about else ""
+    return str(inner.count(","))
+
+
+def _join(draft: Draft, inlet: Inlet, made: Made, key: str, where: tuple[int, ...]) -> None:
+    draft.give(inlet.param, {"$from": made.id, "key": key}, where)
+    draft.linked = True
+    for name, other in inlet.along.items():
+        if name in draft.slots and not draft.stated(name) and _offers(made, other) and not _instead(draft, name):
+            draft.params[name] = {"$from": made.id, "key": other}
+    for name, value in inlet.fixed.items():
+        if name in draft.slots and not draft.stated(name) and "values.extent_a0" in inlet.along.values():
+            draft.params[name] = value
+
+
+def _instead(draft: Draft, name: str) -> bool:
+    """A stated sampling rate stands in for the times."""
+    return name == "x" and draft.stated("sample_rate_Hz")
+
+
+def _from_file(draft: Draft, inlet: Inlet, file: list[int]) -> None:
+    if len(file) > 1:
+        draft.doubt(file, "more than one file stands here.")
+        return
+    draft.take(*file)
+    draft.before.append((FILE_NODE, {"path": draft.tokens[file[0]].value}))
+    draft.params[inlet.param] = {"$from": "@before", "key": inlet.keys[0]}
+    if "x" in inlet.along and not _instead(draft, "x"):
+        draft.params["x"] = {"$from": "@before", "key": "arrays.x"}
+    draft.linked = True
+
+
+def _constant(draft: Draft, slot: Slot) -> None:
+    """A looked-up constant, where its name and unit are those of the parameter and a word points at it."""
+    pointing = [at for at in strong_pointers(draft) if draft.is_free(at)]
+    last = draft.earlier[-1] if draft.earlier else None
+    for made in reversed(draft.earlier):
+        found = value_of(made)
+        if found is None:
+            continue
+        unit = found.unit.replace("^", "**").replace(" ", "*")
+        names = set(stems_of(found.name))
+        alike = any(word in names for word in stems_of(slot.name) if len(word) > 2)
+        named = [
+            at
+            for at, one in enumerate(draft.tokens)
+            if one.kind == "word" and stem(one.low) in names and len(one.low) > 3
+        ]
+        if alike and unit == slot.unit and (pointing or named or (made is last and made.used)):
+            draft.give(slot.name, {"$from": made.id, "key": "values.value"}, (*pointing, *named))
+            draft.linked = True
+            return
+        if alike and fits(unit, slot.unit) and pointing:
+            draft.doubt(pointing, f"{found.name} is in {unit}, but {slot.name} is in {slot.unit}; convert it first.")
+            return
