@@ -44,7 +44,7 @@ def test_under_a_memory_limit_batches_are_halved_until_they_fit_and_the_numbers_
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    free, bound = run(0), run(150)
+    free, bound = run(0), run(120)
     assert free["warnings"] == []
     halved = [one for one in bound["warnings"] if "halved" in one]
     assert halved[0].endswith("batches of frames halved from 300 to 150.")

@@ -95,7 +95,7 @@ def needs_spec_reply(found: NeedsSpec, response_format: str) -> Reply:
         unparsed=[views.ellipsis(one, 200) for one in found.unparsed[:10]] if concise else found.unparsed,
         reasons=found.reasons[:10] if concise else found.reasons,
         candidates=found.candidates[:4] if concise else found.candidates,
-        schema_=model_schema(DagSpec, "spec") if concise else found.schema,
+        schema=model_schema(DagSpec, "spec") if concise else found.schema,
         examples=found.examples,
         skeleton=found.skeleton,
         next={"method": "define_dag", "spec": found.skeleton},

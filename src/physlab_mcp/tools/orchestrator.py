@@ -16,8 +16,8 @@ from physlab_mcp.tools import render, views
 from physlab_mcp.tools.cache_view import explain_cache
 from physlab_mcp.tools.catalog_view import show_catalog
 from physlab_mcp.tools.collaboration import list_reply
-from physlab_mcp.tools.dag_view import dag_reply, needs_spec_reply, planned_from_words
 from physlab_mcp.tools.cursor import iso, parse_since, read_cursor
+from physlab_mcp.tools.dag_view import dag_reply, needs_spec_reply, planned_from_words
 from physlab_mcp.tools.finding_view import defects, finding_line, listed
 from physlab_mcp.tools.job_building import check_command_nodes
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply

@@ -18,7 +18,9 @@ if sys.platform == "win32":
         is_stopped,
         kill_tree,
         limits,
+        loop_options,
         send_stop,
+        spawn_connected,
         spawn_detached,
         thaw,
     )
@@ -31,7 +33,9 @@ else:
         is_stopped,
         kill_tree,
         limits,
+        loop_options,
         send_stop,
+        spawn_connected,
         spawn_detached,
         thaw,
     )
@@ -45,7 +49,9 @@ __all__ = [
     "is_stopped",
     "kill_tree",
     "limits",
+    "loop_options",
     "send_stop",
+    "spawn_connected",
     "spawn_detached",
     "thaw",
 ]

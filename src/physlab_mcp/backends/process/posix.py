@@ -10,11 +10,13 @@ if sys.platform == "win32":
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -28,7 +30,9 @@ __all__ = [
     "is_stopped",
     "kill_tree",
     "limits",
+    "loop_options",
     "send_stop",
+    "spawn_connected",
     "spawn_detached",
     "thaw",
 ]
@@ -51,6 +55,33 @@ def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], lo
         )
     threading.Thread(target=process.wait, name=f"reap-{process.pid}", daemon=True).start()
     return process.pid
+
+
+def spawn_connected(argv: Sequence[str], *, log: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a program in a session of its own, and a socket to it; the program is told its end as `--fd N`.
+
+    Raises:
+        OSError: the program cannot be started.
+
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [*argv, "--fd", str(theirs.fileno())], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                pass_fds=(theirs.fileno(),), start_new_session=True,
+            )  # fmt: skip
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return process, ours
+
+
+def loop_options() -> dict[str, Any]:
+    """What anyio must be told for an event loop that watches sockets: nothing here."""
+    return {}
 
 
 def _signal(pids: Iterable[int], number: int) -> None:

@@ -1,4 +1,4 @@
-"""Processes on Windows, through psutil and msvcrt. Written with care, not exercised by the test suite.
+"""Processes on Windows, through psutil and msvcrt. The test suite runs it on Linux behind a likeness of Windows.
 
 Missing there: hard memory limits, and daemons that were started by a parent that is gone are found by their
 environment only.
@@ -11,12 +11,18 @@ import sys
 if sys.platform != "win32":
     raise ImportError("physlab_mcp.backends.process.windows is for Windows")
 
+import asyncio
 import contextlib
+import hmac
 import msvcrt
 import os
+import secrets
+import socket
 import subprocess
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -30,10 +36,15 @@ __all__ = [
     "is_stopped",
     "kill_tree",
     "limits",
+    "loop_options",
     "send_stop",
+    "spawn_connected",
     "spawn_detached",
     "thaw",
 ]
+
+
+_CONNECT_S = 15.0
 
 
 def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
@@ -43,6 +54,61 @@ def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], lo
         return subprocess.Popen(
             list(argv), cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=out, creationflags=flags
         ).pid
+
+
+def spawn_connected(argv: Sequence[str], *, log: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a program without console, and a socket to it: it is told a loopback port as `--connect N`.
+
+    Sockets cannot be handed down here. The program proves itself with a word that only its stdin was told.
+
+    Raises:
+        OSError: the program cannot be started, or did not connect.
+
+    """
+    word = secrets.token_hex(16).encode()
+    flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
+    with socket.create_server(("127.0.0.1", 0)) as door, log.open("ab") as out:
+        process = subprocess.Popen(
+            [*argv, "--connect", str(door.getsockname()[1])], stdin=subprocess.PIPE, stdout=out, stderr=out,
+            creationflags=flags,
+        )  # fmt: skip
+        try:
+            if process.stdin is not None:
+                with process.stdin as told:
+                    told.write(word + b"\n")
+            return process, _accept(door, word, process)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+
+
+def _accept(door: socket.socket, word: bytes, process: subprocess.Popen[bytes]) -> socket.socket:
+    """The connection of the one that knows the word; others are hung up."""
+    until = time.monotonic() + _CONNECT_S
+    door.settimeout(0.2)
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            line, _ = door.accept()
+        except TimeoutError:
+            continue
+        line.settimeout(1.0)
+        said = b""
+        with contextlib.suppress(OSError):
+            while len(said) < len(word) and (piece := line.recv(len(word) - len(said))):
+                said += piece
+        if hmac.compare_digest(said, word):
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            line.settimeout(None)
+            return line
+        line.close()
+    ended = process.poll()
+    raise OSError(f"it {f'ended with exit code {ended}' if ended is not None else 'lived'} but did not connect")
+
+
+def loop_options() -> dict[str, Any]:
+    """What anyio must be told for an event loop that watches sockets: the default one here cannot."""
+    return {"loop_factory": asyncio.SelectorEventLoop}
 
 
 def _members(seeds: Iterable[int]) -> list[psutil.Process]:
