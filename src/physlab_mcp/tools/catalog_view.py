@@ -55,7 +55,7 @@ def _one(call: Catalog, bench: Bench) -> Reply:
     lines += ["Outputs:", *[f"  values.{key}: {text}" for key, text in found.outputs.items()]] if found.outputs else []
     lines += [f"  arrays.{key}: {text}" for key, text in found.arrays.items()]
     lines.append(f"Example node: {json.dumps(shown['example'])}")
-    return Reply(body, render.text_of(lines, call.response_format))
+    return Reply(body, render.text_of(lines, call.response_format, beside=body))
 
 
 def _many(call: Catalog, bench: Bench) -> Reply:
@@ -117,6 +117,13 @@ def parameter_lines(one: NodeType) -> list[str]:
     return lines
 
 
+def _untitled(schema: Any) -> Any:
+    """A JSON schema without the titles that repeat its names."""
+    if isinstance(schema, dict):
+        return {key: _untitled(one) for key, one in schema.items() if key != "title" or not isinstance(one, str)}
+    return [_untitled(one) for one in schema] if isinstance(schema, list) else schema
+
+
 def describe(one: NodeType) -> dict[str, Any]:
     """Everything a caller may know of a node type."""
     node: dict[str, Any] = {"id": one.name.replace(".", "_"), "tool": one.tool, "params": one.example}
@@ -128,7 +135,7 @@ def describe(one: NodeType) -> dict[str, Any]:
         "method": one.method,
         "summary": one.summary,
         "version": one.version,
-        "parameters": one.params.model_json_schema(),
+        "parameters": _untitled(one.params.model_json_schema()),
         "outputs": one.outputs,
         "arrays": one.arrays,
         "devices": list(one.devices),

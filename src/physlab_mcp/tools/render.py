@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from physlab_mcp.errors import PhyslabError
-from physlab_mcp.tools.views import clip, size
+from physlab_mcp.tools.views import clip, cost, size
 
-CONCISE = 7000  # characters, about 2,000 tokens
+CONCISE = 4500  # characters, about 1,500 tokens
 DETAILED = 60_000
-BOTH = 8000  # characters of a concise reply's object and text together
-_LEAST = 1500  # characters that a text has beside any object
+BOTH = 4800  # characters of a concise reply's object and text together: under 2,000 tokens
+_LEAST = 1000  # characters that a text has beside any object
 
 
 def budget(response_format: str) -> int:
@@ -30,7 +30,7 @@ def page(
     whole = DETAILED if response_format == "detailed" else BOTH
     left, count = whole - (whole // 3 if taken is None else taken), 0
     for row in rows:
-        left -= size(row) + 1 + (len(text(row)) + 1 if text is not None else 0)
+        left -= size(row) + 1 + (cost(text(row)) + 1 if text is not None else 0)
         if left < 0 and count:
             break
         count += 1

@@ -75,6 +75,7 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
         bench.engine, handle, caller, since_seq=call.since_seq, wait_s=call.wait_s or 0, limit=10
     )
     following = next_call(status)
+    news = [views.event_dict(one) for one in status.events]
     fields = await _page(
         status,
         caller,
@@ -84,6 +85,7 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
         cursor=call.cursor,
         response_format=call.response_format,
         values=False,
+        beside=views.size(news),
     )
     fields.pop("views", None)
     fields["truncated"] = fields.get("truncated") or None
@@ -91,7 +93,7 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
     body = RunReply(
         **_head(status, following),
         meta={"points": points} if points else None,
-        events=[views.event_dict(one) for one in status.events],
+        events=news,
         **fields,
     ).wire()
     lines = [render.state_line(status.id, body, status.title), points_line(points), *table(body)]
@@ -197,6 +199,7 @@ async def _page(
     cursor: str | None,
     response_format: str,
     values: bool,
+    beside: int = 0,
 ) -> dict[str, Any]:
     """`nodes` of a run or `points` of a sweep, as many as fit, with the cursor of the rest."""
     detailed = response_format == "detailed"
@@ -206,7 +209,7 @@ async def _page(
             status.id, owner=caller.principal, after_index=-1 if after is None else after, limit=limit + 1
         )
         points = [await _point(run, caller, bench, values=values) for run in runs[:limit]]
-        count = render.page(points, response_format, text=point_line, taken=900) if points else 0
+        count = render.page(points, response_format, text=point_line, taken=900 + beside) if points else 0
         more = make_cursor(method, runs[count - 1].point_index) if count and len(runs) > count else None
         return {"points": points[:count], "next_cursor": more}
     found = await bench.engine.nodes(
@@ -218,7 +221,7 @@ async def _page(
     )
     rows = [_node(one, values=values, detailed=detailed) for one in found[:limit]]
     # The rest of a result: its head, the links of its figures once more in `reportable`, the cut list of files.
-    taken = (1000 + 200 * min(views.FILES, sum(map(_files, found)))) if values else 700
+    taken = (1000 + 200 * min(views.FILES, sum(map(_files, found)))) if values else 700 + beside
 
     def text(row: dict[str, Any]) -> str:
         links = sum(len(views.artifact_uri("")) + 180 for _ in row.get("figures", ())) if values else 0

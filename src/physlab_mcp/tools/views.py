@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -239,9 +240,17 @@ def shorten_to(value: dict[str, Any], cut: list[str], path: str, limit: int) -> 
     return kept
 
 
+_DENSE = re.compile(r"[0-9a-z]{20,}")  # handles and hashes
+
+
+def cost(text: str) -> int:
+    """What a text costs its reader, in characters of plain words: those of handles and hashes cost 2.5 times as much."""
+    return len(text) + 3 * sum(found.end() - found.start() for found in _DENSE.finditer(text)) // 2
+
+
 def size(value: Any) -> int:
-    """Characters of a value as it is sent."""
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+    """What a value costs its reader as it is sent, in characters of plain words."""
+    return cost(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
 
 
 def shorten(value: Any, cut: list[str], path: str, depth: int = 0, *, items: int = _ITEMS, text: int = _TEXT) -> Any:
