@@ -110,3 +110,13 @@ def test_the_method_may_stand_among_the_parameters(word):
     assert dag is not None
     assert dag.nodes[0].type == "plot.function_2d"
     assert word not in dag.nodes[0].params
+
+
+@pytest.mark.parametrize("node", [{"tool": "plot", "method": "function_2d"}, {"tool": "plot.function_2d"}])
+def test_it_may_stand_there_a_second_time_if_it_agrees(node):
+    params = {"plot_type": "function_2d", "f": "x"}
+    assert validate({"nodes": [{"id": "a", **node, "params": params}]}, REGISTRY).ok
+    params["plot_type"] = "surface_3d"
+    assert [one.code for one in validate({"nodes": [{"id": "a", **node, "params": params}]}, REGISTRY).errors] == [
+        "unknown_param"
+    ]

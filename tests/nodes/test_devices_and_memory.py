@@ -12,6 +12,7 @@ from node_runs import Bench
 
 from physlab_mcp.nodes import accelerate
 from physlab_mcp.nodes.io import NodeIO
+from physlab_mcp.nodes.worker import Calls
 
 FRAMES = {"frames": 300, "grid_points": 160, "emit_plots": False}
 
@@ -70,3 +71,15 @@ def test_the_cpu_needs_no_accelerator(bench: Bench) -> None:
     plain = NodeIO(job_id="job-1", blobs=bench.blobs)
     assert accelerate.accelerator(plain) is None
     assert plain.warnings == []
+
+
+def test_a_warning_stands_once_in_meta(tmp_path: Path) -> None:
+    calls = Calls({"blobs": str(tmp_path)})
+    params = {"f": "sqrt(x)", "x_min": -1, "x_max": 1}
+    call = {"id": "job-1", "type": "plot.function_2d", "module": "physlab_mcp.nodes.plot", "params": params,
+            "attempt": 1, "folder": str(tmp_path / "job")}  # fmt: skip
+    answer = calls.run(call, lambda _event: None)
+    assert answer["ok"], answer
+    warnings = json.loads(bytes(answer["result"]))["meta"]["warnings"]
+    assert warnings
+    assert len(set(warnings)) == len(warnings)

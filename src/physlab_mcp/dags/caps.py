@@ -22,7 +22,7 @@ def beyond_caps(node_type: NodeType, params: Mapping[str, Any], places: Sequence
             code="cap_exceeded",
             field=f"params.{name}",
             message=f"{node_type.name} asks for {asked:g} {name}; at most {cap.most:g} are computed interactively.",
-            remedy=f"Lower {name} to {cap.most:g}, or set allow_large: true.",
+            remedy=f"Lower {name} to {cap.most:g}, or set allow_large: true in the call itself (not in params; `physlab run`: --allow-large).",
             got=asked,
         )
 

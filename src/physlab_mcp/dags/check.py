@@ -106,10 +106,10 @@ class Checker:
         self.report(Finding(code, message, remedy, node, field, severity))
 
     def _routed(self, node: NodeSpec) -> NodeSpec:
-        if node.method is not None or not node.params:
+        _, method, params = self.registry.route(node.tool, node.method, node.params)
+        if params is node.params:
             return node
-        _, method, params = self.registry.route(node.tool, None, node.params)
-        return node if method is None else node.model_copy(update={"method": method, "params": dict(params)})
+        return node.model_copy(update={"method": method, "params": dict(params)})
 
     def _find(self, node: NodeSpec) -> NodeType | None:
         key = (node.tool, node.method)

@@ -189,11 +189,14 @@ class Registry:
         self, tool: str, method: str | None, params: Mapping[str, Any]
     ) -> tuple[str, str | None, Mapping[str, Any]]:
         """Tool, method and parameters of a call whose method stands among the parameters (`plot_type`, `action`, …)."""
-        if method is None and self.find(tool) is None:
-            for name in _SELECTORS:
-                chosen = params.get(name)
-                if isinstance(chosen, str) and self.find(tool, chosen) is not None:
-                    return tool, chosen, {key: value for key, value in params.items() if key != name}
+        found = self.find(tool, method)
+        for name in _SELECTORS:
+            chosen = params.get(name)
+            if not isinstance(chosen, str) or (found is not None and name in found.params.model_fields):
+                continue
+            named = self.find(tool.split(".", 1)[0], chosen)
+            if named is not None and (found is None or found is named) and (method is None or found is named):
+                return tool, method if found is named else chosen, {k: v for k, v in params.items() if k != name}
         return tool, method, params
 
     def nearest(self, tool: str, method: str | None = None) -> list[str]:

@@ -164,7 +164,7 @@ class Calls:
         if took > 0.05:
             meta["max_rss_bytes"] = peak_memory()
         if node_io.warnings:
-            meta["warnings"] = [*meta.get("warnings", ()), *node_io.warnings]
+            meta["warnings"] = list(dict.fromkeys([*meta.get("warnings", ()), *node_io.warnings]))
         values = result.values
         encoded = msgspec.json.encode(values)
         if len(encoded) > INLINE_BYTES:
