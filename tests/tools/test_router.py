@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from physlab_mcp.errors import UnavailableError
+from physlab_mcp.lab import Lab
 from physlab_mcp.schemas import replies
 from physlab_mcp.tools.call_log import redact
 from physlab_mcp.tools.cursor import make_cursor, read_cursor
@@ -237,7 +240,12 @@ def both(reply: Reply) -> int:
 
 
 async def result_of_run(router: Router, spec: dict[str, Any], **more: Any) -> Reply:
-    reply = await router.call(RUNS, {"method": "run_dag", "spec": spec, "wait_s": 25, **more})
+    """The reply of a run that has ended, at the latest after two minutes."""
+    call = {"method": "run_dag", "spec": spec, "wait_s": 25, "idempotency_key": secrets.token_hex(8), **more}
+    reply = await router.call(RUNS, call)
+    for _ in range(4):
+        if reply.structured["state"] in ("pending", "running"):
+            reply = await router.call(RUNS, call)  # the same key: the same run
     assert reply.structured["state"] == "succeeded", reply.text
     return reply
 
@@ -365,3 +373,32 @@ async def test_a_wide_table_is_cut_to_a_concise_reply(lab, router):
     reply = await router.call(JOBS, {"method": "artifact", "sha256": ref.sha256, "max_kb": 64})
     assert reply.structured["cut"] is True
     assert both(reply) < 8_500
+
+
+async def test_who_waits_without_counting_is_answered_at_the_next_change_not_in_a_circle(router: Router, lab: Lab):
+    spec = {"nodes": [{"id": "a", "tool": "constants_get", "params": {"name": "c"}}]}
+    run = (await router.call(RUNS, {"method": "run_dag", "spec": spec})).structured["run_id"]
+    ask = {"method": "run_status", "run_id": run}
+    assert (await router.call(RUNS, ask)).structured["events"]  # nobody waits: everything so far
+    with anyio.fail_after(30):
+        started = anyio.current_time()
+        answer = await router.call(RUNS, {**ask, "wait_s": 0.3})
+        assert answer.structured["events"] == []  # no engine runs: nothing changed
+        assert anyio.current_time() - started >= 0.29
+        counted = await router.call(RUNS, {**ask, "wait_s": 20, "since_seq": 0})
+        assert counted.structured["events"]  # who counts is told at once what is new to him
+        replies: list[dict[str, Any]] = []
+
+        waiting = anyio.Event()
+
+        async def told(*_progress: Any) -> None:
+            waiting.set()
+
+        async def wait() -> None:
+            replies.append((await router.call(RUNS, {**ask, "wait_s": 20}, notify=told)).structured)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await waiting.wait()
+            await lab.engine.request("cancel", run, owner="local")
+    assert [event["kind"] for event in replies[0]["events"]] == ["request"]

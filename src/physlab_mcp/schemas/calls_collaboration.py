@@ -91,12 +91,11 @@ class JobStatus(Waiting):
         "method": "job_status",
         "job_id": "job-01j0example0000000000000",
         "wait_s": 20,
-        "since_seq": 0,
     }
 
     method: Literal["job_status"]
     job_id: str = HANDLE
-    since_seq: int = Field(default=0, ge=0, description="last_seq already seen")
+    since_seq: int | None = Field(default=None, ge=0, description="last_seq already seen; default: now")
     limit: int = Field(default=20, ge=1, le=200)
 
 

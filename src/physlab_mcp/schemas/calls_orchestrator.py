@@ -104,12 +104,11 @@ class RunStatus(Waiting, Listing):
         "method": "run_status",
         "run_id": "run-01j0example0000000000000",
         "wait_s": 20,
-        "since_seq": 0,
     }
 
     method: Literal["run_status"]
     run_id: str = RUN
-    since_seq: int = Field(default=0, ge=0, description="last_seq already seen")
+    since_seq: int | None = Field(default=None, ge=0, description="last_seq already seen; default: now")
 
 
 class RunResult(Listing):

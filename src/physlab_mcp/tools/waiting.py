@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_WAIT_S = 25.0
 _CARRIED_S = 3.0
+_NEWEST = 1 << 62  # after every event there is
 
 
 class Progress:
@@ -36,10 +37,18 @@ class Progress:
 
 
 async def wait_change(
-    engine: Engine, handle: str, caller: Caller, *, since_seq: int, wait_s: float, limit: int
+    engine: Engine, handle: str, caller: Caller, *, since_seq: int | None, wait_s: float, limit: int
 ) -> Status:
-    """The status at the first change after `since_seq`, or after `wait_s`."""
+    """The status at the first change after `since_seq`, or after `wait_s`.
+
+    Without `since_seq` everything so far is told where nobody waits, and the next change is waited for where somebody
+    does: a caller who does not count is not answered in a circle.
+    """
     progress = Progress(caller)
+    if since_seq is None and wait_s > 0:
+        now = await engine.status(handle, owner=caller.principal, since_seq=_NEWEST, limit=0)
+        since_seq = 0 if now.ended else now.last_seq
+    since_seq = since_seq or 0
     before = await engine.status(handle, owner=caller.principal, since_seq=since_seq, limit=limit)
     await progress.tell(before)
     if before.ended or before.events or wait_s <= 0:
