@@ -177,7 +177,7 @@ def run_engine(data_dir: Path | None = None, *, config_file: Path | None = None,
     import anyio
 
     from physlab_mcp.artifacts.provenance import environment_id
-    from physlab_mcp.backends.process import FileLock
+    from physlab_mcp.backends.process import FileLock, loop_options
     from physlab_mcp.engine.daemon import Daemon, Settings, log_to
     from physlab_mcp.engine.retry import Rules
 
@@ -206,6 +206,6 @@ def run_engine(data_dir: Path | None = None, *, config_file: Path | None = None,
         ),
     )
     try:
-        return anyio.run(daemon.run)
+        return anyio.run(daemon.run, backend_options=loop_options())
     finally:
         lock.release()

@@ -2,6 +2,9 @@
 
 import json
 import os
+import socket
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import jsonschema
@@ -125,3 +128,112 @@ def test_doctor_quotes_paths_in_what_to_type(physlab):
     place = physlab.folder / "my data"
     place.mkdir(mode=0o755)
     assert f"chmod 700 '{place}'" in physlab("--data-dir", str(place), "doctor").out
+
+
+def findings(physlab, *words, code=0, **environment):
+    physlab.environment |= environment
+    rows = physlab("--json", *words, "doctor", code=code).json["findings"]
+    return {what: [one for one in rows if one["what"] == what] for what in {one["what"] for one in rows}}
+
+
+def test_doctor_tells_of_node_types_that_cannot_be_imported(physlab):
+    physlab.write("nodes_here.py", "import no_such_package\n")
+    where = {"PHYSLAB_NODES": "nodes_here", "PYTHONPATH": str(physlab.folder)}
+    good, bad = findings(physlab, code=1, **where)["node types"]
+    assert good["state"] == "ok"
+    assert bad["state"] == "fail"
+    assert "no_such_package" in bad["text"]
+    assert "nodes_here" in bad["remedy"]
+    assert "quantum (" in good["text"]
+
+
+def test_doctor_names_one_defect_of_a_configuration_once_and_all_of_them(physlab):
+    physlab.write("server.config.json", {"limit": {}, "engine": {"lease": 3}})
+    told = findings(physlab, code=1)
+    assert sorted(one["text"] for one in told["config"]) == [
+        "The key 'engine.lease' is not known.",
+        "The key 'limit' is not known.",
+    ]
+    assert {"planner", "commands"}.isdisjoint(told)
+
+
+def planner(physlab, **section):
+    return physlab.write(
+        "server.config.json", {"planner": {"base_url": "http://127.0.0.1:9/v1", "model": "m", **section}}
+    )
+
+
+def test_doctor_reads_the_key_of_the_planner_and_never_shows_it(physlab):
+    assert "built-in" in findings(physlab)["planner"][0]["text"]
+    planner(physlab, api_key={"env": "MY_KEY"})
+    broken = findings(physlab, code=1)["planner.api_key"][0]
+    assert broken["state"] == "fail"
+    assert "$MY_KEY" in broken["remedy"]
+    physlab.environment |= {"MY_KEY": "sk-very-secret", "no_proxy": "*"}
+    answer = physlab("doctor")
+    assert "sk-very-secret" not in answer.out + answer.err
+    assert "its key is readable; it cannot be reached: Connection refused" in answer.out
+    planner(physlab, base_url="deepseek")
+    assert findings(physlab, code=1)["planner"][0]["state"] == "fail"
+
+
+def test_doctor_tries_the_host_of_the_planner(physlab):
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        planner(physlab, base_url=f"http://127.0.0.1:{door.getsockname()[1]}/v1")
+        found = findings(physlab, no_proxy="*")["planner"][0]
+    assert (found["state"], found["text"].endswith("without a key, reachable")) == ("ok", True)
+
+
+TORCH = """
+class version:
+    hip = None
+class _Tensor:
+    def sum(self): return self
+    def item(self): return 2.0
+__version__ = "9.9"
+def ones(count, device):
+    if {fails!r}: raise RuntimeError({fails!r})
+    return _Tensor()
+"""
+
+
+@pytest.mark.parametrize("fails", ["", "no kernel image is available"])
+def test_doctor_tries_what_torch_can_use(physlab, fails):
+    physlab.write("fake/torch.py", TORCH.format(fails=fails))
+    program = Path(physlab.write("bin/nvidia-smi", "#!/bin/sh\necho GPU 0: of this test\n"))
+    program.chmod(0o755)
+    told = findings(
+        physlab, PYTHONPATH=str(physlab.folder / "fake"), PATH=f"{program.parent}:{os.environ['PATH']}",
+        CUDA_VISIBLE_DEVICES="0",
+    )["devices"]  # fmt: skip
+    assert "torch 9.9" in told[0]["text"]
+    assert ("cuda" in told[0]["text"]) == (not fails)
+    assert [one["state"] for one in told] == (["ok", "warn"] if fails else ["ok"])
+    assert not fails or fails in told[1]["text"]
+
+
+def test_doctor_tells_of_a_gpu_that_nothing_can_use_for_want_of_torch(physlab):
+    program = Path(physlab.write("bin/nvidia-smi", "#!/bin/sh\necho GPU 0: of this test\n"))
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    found = findings(physlab, PATH=path, CUDA_VISIBLE_DEVICES="0")["devices"][0]
+    if find_spec("torch") is None:
+        assert found["state"] == "warn"
+        assert found["remedy"].endswith(" torch")
+
+
+def test_doctor_tells_of_bubblewrap(physlab):
+    physlab.environment["PATH"] = str(physlab.folder)
+    found = findings(physlab)["commands"][0]
+    assert found["state"] == "warn"
+    assert "bubblewrap" in found["remedy"] if sys.platform == "linux" else found["remedy"]
+    physlab.write("server.config.json", {"backends": {"local": {"commands": "deny"}}})
+    assert findings(physlab)["commands"][0]["state"] == "ok"
+
+
+def test_a_node_without_its_package_names_the_extra_and_what_to_type(physlab):
+    physlab.write("shim/scipy/__init__.py", "raise ModuleNotFoundError(\"No module named 'scipy'\", name='scipy')")
+    physlab.environment["PYTHONPATH"] = f"{physlab.folder / 'shim'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    answer = physlab("run", physlab.write("c.json", CONSTANT), code=1)
+    assert "unavailable: The node needs the package 'scipy' of the extra 'science'" in answer.err
+    assert "[science]" in answer.err

@@ -4,7 +4,9 @@ import json
 import tomllib
 from pathlib import Path
 
+import anyio
 import pytest
+from mcp import Client, StdioServerParameters
 
 CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex")
 
@@ -59,7 +61,7 @@ def test_other_tables_comments_and_order_of_a_toml_file_stay(physlab):
     physlab("install", "codex", "--write", "--file", name)
     new = Path(name).read_text()
     assert new.startswith('# mine\nmodel = "m"\n')
-    assert 'command = "x" # why' in new
+    assert '# theirs\n[mcp_servers.other]\ncommand = "x" # why' in new
     assert set(tomllib.loads(new)["mcp_servers"]) == {"physlab", "other"}
     assert "env" not in tomllib.loads(new)["mcp_servers"]["physlab"]
 
@@ -67,7 +69,9 @@ def test_other_tables_comments_and_order_of_a_toml_file_stay(physlab):
 @pytest.mark.parametrize(
     ("client", "text"),
     [
-        ("vscode", '{\n  // mine\n  "servers": {}\n}'),
+        ("cursor", '{\n  // mine\n  "mcpServers": {}\n}'),
+        ("vscode", '{\n  // mine\n  "servers": {}\n'),
+        ("claude-desktop", '{"mcpServers": {"a": {},}}'),
         ("cursor", '{"mcpServers": []}'),
         ("cursor", "[1]"),
         ("codex", "= broken"),
@@ -102,3 +106,64 @@ def test_a_server_over_http_is_named_with_its_token(physlab, client):
 
 def test_claude_desktop_takes_no_http(physlab):
     assert "Leave --http out" in physlab("install", "claude-desktop", "--http", code=1).err
+
+
+COMMENTED = """{
+    // what this is for
+    "inputs": [], /* none, so far */
+    "servers": {
+        "other": { "command": "x", "args": ["//", "/*"] }, // theirs
+    },
+}
+"""
+
+
+def test_comments_layout_and_trailing_commas_of_vscode_stay(physlab):
+    name = physlab.write("mcp.json", COMMENTED)
+    physlab("install", "vscode", "--write", "--file", name)
+    new = Path(name).read_text()
+    head, _, tail = COMMENTED.partition("    },\n}")
+    assert new.startswith(head.rstrip("\n"))
+    assert new.endswith(f"    }},\n}}{tail}")
+    assert '\n        "physlab": {\n            "type": "stdio",\n' in new
+    assert physlab("--json", "install", "vscode", "--write", "--file", name).json["written"] is False
+    other = physlab("--json", "--root", str(physlab.data), "install", "vscode", "--write", "--file", name).json
+    assert Path(name).read_text() == new.replace(str(physlab.folder), str(physlab.data))
+    assert Path(other["backup"]).read_text() == new
+
+
+@pytest.mark.parametrize(
+    "old",
+    ["{}", "{ }", '{"mcpServers": {}}', '{"mcpServers":{"a":{"command":"x"}}}', '{\n\t"x": [1, {"y": "}"}]\n}\n',
+     '{"mcpServers": {"a": 1}, "z": {"mcpServers": {"physlab": 2}}}', '\ufeff{\r\n  "a": "ü"\r\n}\r\n'],
+)  # fmt: skip
+def test_any_layout_of_a_json_file_takes_the_entry_and_keeps_the_rest(physlab, old):
+    path = physlab.folder / "c.json"
+    path.write_bytes(old.encode())
+    answer = physlab("--json", "install", "cursor", "--write", "--file", str(path)).json
+    raw = path.read_bytes().decode()
+    before, after = (json.loads(text.removeprefix("\ufeff")) for text in (old, raw))
+    assert after["mcpServers"].pop("physlab") == answer["entry"]
+    before.setdefault("mcpServers", {})
+    assert after == before
+    assert raw.startswith("\ufeff") == old.startswith("\ufeff")
+    assert raw.count("\n") == raw.count("\r\n") or "\r" not in raw
+    assert ("\r\n" in raw) == ("\r\n" in old)
+
+
+def test_a_token_is_not_left_in_a_file_that_others_may_read(physlab):
+    name = physlab.write("c.json", {"mcpServers": {}})
+    Path(name).chmod(0o644)
+    physlab("install", "cursor", "--http", "--write", "--file", name)
+    assert Path(name).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_what_is_written_starts_a_server_that_lists_its_tools(physlab, client):
+    file = physlab("--json", "install", client, "--write").json["file"]
+    entry = entry_in(client, Path(file))
+    wanted = StdioServerParameters(command=entry["command"], args=entry["args"], env={"HOME": str(physlab.folder)})
+    with anyio.fail_after(60):
+        async with Client(wanted) as found:
+            names = [tool.name for tool in (await found.list_tools()).tools]
+    assert "experiment_orchestrator" in names

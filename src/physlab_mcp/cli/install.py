@@ -13,8 +13,9 @@ import tomllib
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from physlab_mcp.cli.install_json import put_entry
 from physlab_mcp.cli.opened import config_of, data_of
 from physlab_mcp.errors import ConflictError, RequestError, UnavailableError
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from physlab_mcp.cli.output import Output
 
 NAME = "physlab"
+
+
+class _Form(NamedTuple):
+    """How a file is written: its byte order mark, if any, and its line ends."""
+
+    mark: str
+    line_end: str
+
+
 _TABLE = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
 
 
@@ -29,7 +39,7 @@ def install(args: Namespace, out: Output) -> int:
     """Print what belongs into the client's configuration, or write it there."""
     target = Path(args.file).expanduser().absolute() if args.file else usual_file(args.client)
     entry = http_entry(args) if args.http else server_entry(args)
-    old = _read(target)
+    old, form = _read(target)
     new = merged(args.client, old, entry, target)
     fragment = merged(args.client, "", entry, target)
     body: dict[str, Any] = {
@@ -47,7 +57,7 @@ def install(args: Namespace, out: Output) -> int:
         out.say(fragment.rstrip())
         return 0
     if new != old:
-        body["backup"] = _write(target, old, new)
+        body["backup"] = _write(target, new, form, existed=bool(old), secret="url" in entry)
         body["written"] = True
     out.answer(body)
     out.say(f"{target} names physlab now." if body["written"] else f"{target} named physlab so already.")
@@ -119,17 +129,11 @@ def merged(client: str, old: str, entry: dict[str, Any], target: Path) -> str:
         return _merged_toml(old, entry, target)
     section = "servers" if client == "vscode" else "mcpServers"
     kind = {"type": "http" if "url" in entry else "stdio"} if client in ("vscode", "claude-code") else {}
-    wanted = {**kind, **entry}
     try:
-        body = json.loads(old) if old.strip() else {}
-    except json.JSONDecodeError as error:
-        raise _foreign(
-            target, f"is not plain JSON (line {error.lineno}: {error.msg}; comments count as that)"
-        ) from None
-    if not isinstance(body, dict) or not isinstance(body.get(section, {}), dict):
-        raise _foreign(target, f"has no object {section!r}")
-    body[section] = {**body.get(section, {}), NAME: wanted}
-    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+        # Only VS Code's own format has comments; the others read plain JSON.
+        return put_entry(old, section, NAME, {**kind, **entry}, comments=client == "vscode")
+    except ValueError as error:
+        raise _foreign(target, str(error)) from None
 
 
 def _merged_toml(old: str, entry: dict[str, Any], target: Path) -> str:
@@ -139,18 +143,14 @@ def _merged_toml(old: str, entry: dict[str, Any], target: Path) -> str:
     except tomllib.TOMLDecodeError as error:
         raise _foreign(target, f"is not TOML ({error})") from None
     ours = f"mcp_servers.{NAME}"
-    kept: list[str] = []
-    inside = False
-    for line in old.splitlines(keepends=True):
-        header = _TABLE.match(line)
-        if header is not None:
-            table = header.group(1).replace('"', "").replace(" ", "")
-            inside = table == ours or table.startswith(f"{ours}.")
-        if not inside:
-            kept.append(line)
-    rest = "".join(kept)
+    table = f"[{ours}]\n" + "".join(f"{key} = {value}\n" for key, value in _toml_values(entry))
+    wanted = tomllib.loads(table)["mcp_servers"][NAME]
+    servers = before.get("mcp_servers")
+    if isinstance(servers, dict) and servers.get(NAME) == wanted:
+        return old
+    rest = "".join(_without_table(old, ours))
     lead = "" if not rest.strip() else rest.rstrip("\n") + "\n\n"
-    new = f"{lead}[{ours}]\n" + "".join(f"{key} = {value}\n" for key, value in _toml_values(entry))
+    new = lead + table
     try:
         after = tomllib.loads(new)
     except tomllib.TOMLDecodeError:
@@ -162,6 +162,26 @@ def _merged_toml(old: str, entry: dict[str, Any], target: Path) -> str:
     if before != after:
         raise _foreign(target, f"names {ours} in a way that is not understood here")
     return new
+
+
+def _without_table(text: str, name: str) -> Iterator[str]:
+    """The lines outside of a table and its sub-tables; comments before the next table belong to that one."""
+    inside = False
+    loose: list[str] = []
+    for line in text.splitlines(keepends=True):
+        header = _TABLE.match(line)
+        if header is not None:
+            table = header.group(1).replace('"', "").replace(" ", "")
+            inside = table == name or table.startswith(f"{name}.")
+            if not inside:
+                yield from loose
+            loose = []
+        if not inside:
+            yield line
+        elif not line.strip() or line.lstrip().startswith("#"):
+            loose.append(line)
+        else:
+            loose = []
 
 
 def _toml_values(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -181,28 +201,35 @@ def _foreign(target: Path, what: str) -> ConflictError:
     )  # fmt: skip
 
 
-def _read(target: Path) -> str:
+def _read(target: Path) -> tuple[str, _Form]:
+    """What the file holds, and how it is written."""
     try:
-        return target.read_text(encoding="utf-8")
+        with target.open(encoding="utf-8", newline="") as stream:
+            text = stream.read()
     except FileNotFoundError:
-        return ""
+        return "", _Form("", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UnavailableError(f"{target} cannot be read: {error}.", got=str(target), remedy="Mend it first.") from None
+    form = _Form("\ufeff" if text.startswith("\ufeff") else "", "\r\n" if "\r\n" in text else "\n")
+    return text.removeprefix("\ufeff").replace("\r\n", "\n"), form
 
 
-def _write(target: Path, old: str, new: str) -> str | None:
-    """Replace the file in one step (through a link, if it is one); the path of the copy of what stood there."""
+def _write(target: Path, new: str, form: _Form, *, existed: bool, secret: bool) -> str | None:
+    """Replace the file in one step (through a link, if it is one); the path of the copy of what stood there.
+
+    What holds a `secret` is readable by its owner only.
+    """
     target = target.resolve()
     backup = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if old:
+        if existed:
             backup = target.with_name(f"{target.name}.{time.strftime('%Y%m%dT%H%M%S')}.backup")
             shutil.copy2(target, backup)
         fd, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(fd, "w", encoding="utf-8") as stream:
-            stream.write(new)
-        if old:
+        with os.fdopen(fd, "w", encoding="utf-8", newline="") as stream:
+            stream.write(form.mark + new.replace("\n", form.line_end))
+        if existed and not secret:
             shutil.copymode(target, temporary)
         Path(temporary).replace(target)
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from physlab_mcp.cli.gallery import Gallery, folder_of, near, show, try_folder
 from physlab_mcp.cli.opened import OWNER, with_lab
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes.extras import install_command, missing_of
 
 if TYPE_CHECKING:
     from physlab_mcp.cli.output import Output
@@ -24,7 +25,7 @@ def report(args: Namespace, out: Output) -> int:
     async def work(lab: Lab) -> int:
         status = await lab.engine.status(args.run, owner=OWNER, limit=0)
         about = {"title": args.title, "authors": args.author, "abstract": args.abstract, "bib": read_bib(args.bib)}
-        left = await leave_outputs(lab, status, args, out, about=about)
+        left = await leave_outputs(lab, status, args, out, about=about, must_report=True)
         out.answer(left)
         out.next(f"physlab jobs show {args.run}")
         return 0
@@ -33,25 +34,32 @@ def report(args: Namespace, out: Output) -> int:
 
 
 async def leave_outputs(
-    lab: Lab, status: Status, args: Namespace, out: Output, *, about: dict[str, Any]
+    lab: Lab, status: Status, args: Namespace, out: Output, *, about: dict[str, Any], must_report: bool = False
 ) -> dict[str, Any]:
-    """Figures, values and report into a folder; says where they are and tells the same as JSON."""
-    pdf, pages, warnings = await publish(lab, status.id, about)
+    """Figures, values and report into a folder; says where they are and tells the same as JSON.
+
+    Where no report can be made that is a warning, unless it `must_report`.
+    """
+    can = must_report or not missing_of("science")
+    pdf, pages, warnings = await publish(lab, status.id, about) if can else (None, 0, [])
     gallery = Gallery(lab.blobs, folder_of(about.get("title") or status.title, status.id, args.out))
     gallery.add(await all_nodes(lab, status.id))
-    place = gallery.add_report(pdf)
+    place = gallery.add_report(pdf) if pdf is not None else None
     say_figures(out, gallery)
-    out.say(f"  {place.name} ({pages} pages)")
+    if place is not None:
+        out.say(f"  {place.name} ({pages} pages)")
+    else:
+        warnings.append(f"No report: it needs the extra 'science'. Install it with: {install_command('science')}")
     out.say("  values.json")
     for warning in (*warnings, *gallery.missing):
         out.note(f"Warning: {warning}")
-    if args.open and not show(place):
+    if args.open and place is not None and not show(place):
         out.note("There is no program here that opens files (xdg-open).")
     return {
         "run_id": status.id,
         "folder": str(gallery.folder),
         "figures": [str(path) for path in gallery.figures],
-        "report": str(place),
+        "report": str(place) if place is not None else None,
         "pages": pages,
         "warnings": [*warnings, *gallery.missing],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -92,7 +93,7 @@ class Daemon:
     async def run(self) -> str:
         """Lead until stopped, idle, handed over or deposed; the answer says which."""
         listener, token = await listen(self._data.engine_socket())
-        async with anyio.create_task_group() as tasks, listener:
+        async with listener, anyio.create_task_group() as tasks:  # closed last: a closed one fails whoever accepts
             tasks.start_soon(self._signals)
             tasks.start_soon(self._serve, listener, token)
             lead = await self._lead()
@@ -187,7 +188,10 @@ class Daemon:
                 return
 
     async def _signals(self) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        with (
+            contextlib.suppress(NotImplementedError),  # Windows: there it is told to stop over the socket only
+            anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received,
+        ):
             async for number in received:
                 self._leave(f"signal {signal.Signals(number).name}")
                 return

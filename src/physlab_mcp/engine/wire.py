@@ -74,7 +74,10 @@ async def connect(address: Path) -> Lines:
     """
     if sys.platform != "win32":
         return Lines(await anyio.connect_unix(str(address)))
-    port, token = address.read_text().split()
+    try:
+        port, token = address.read_text(encoding="ascii").split()
+    except ValueError as error:
+        raise ConnectionRefusedError(f"{address} holds no address") from error
     lines = Lines(await anyio.connect_tcp("127.0.0.1", int(port)))
     await lines.send({"token": token})
     return lines
@@ -92,6 +95,8 @@ async def listen(address: Path) -> tuple[anyio.abc.Listener[Any], str | None]:
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     token = secrets.token_urlsafe(32)
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    address.touch(mode=0o600)
-    address.write_text(f"{port} {token}")
+    fresh = address.with_name(f"{address.name}.{os.getpid()}")  # nobody must read half an address
+    fresh.touch(mode=0o600)
+    fresh.write_text(f"{port} {token}", encoding="ascii")
+    fresh.replace(address)
     return listener, token

@@ -232,8 +232,10 @@ def need(package: str, extra: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
+        from physlab_mcp.nodes.extras import install_command
+
         raise UnavailableError(
-            f"This node needs the package {package!r}, which is not installed here.",
+            f"This needs the package {package!r} of the extra {extra!r}, which is not installed here.",
             got=package,
-            remedy=f"Install it with: uv pip install 'physlab-mcp[{extra}]'.",
+            remedy=f"Install it with: {install_command(extra)}",
         ) from error

@@ -1,7 +1,7 @@
 """The program that runs node calls: warm over a socket, or cold on one job folder.
 
 Starts on the standard library alone; what a node needs is imported when the first such node comes.
-Warm: `worker.py --fd N` reads JSON lines {op: hello|run|drop|trim|stop} and answers started, event, done, dropped.
+Warm: `worker.py --fd N` (where sockets are not handed down, `--connect PORT` with a word on stdin) reads JSON lines {op: hello|run|drop|trim|stop} and answers started, event, done, dropped.
 Every start and end is first appended to the worker's spool, so that it outlives the engine and this worker.
 Cold: `python -m physlab_mcp.nodes.worker JOB_FOLDER` runs jobs/<..>/spec.json and writes attempts/<n>/result.json.
 """
@@ -23,6 +23,7 @@ import zlib
 from collections import deque
 from pathlib import Path
 
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # Windows would change line ends
 INLINE_BYTES = 65_536  # larger values become artifacts
 _FRAME = struct.Struct(">II")
 
@@ -60,7 +61,7 @@ class LazyLog(io.TextIOBase):
         if self._log < 0:
             place = self._folder()
             place.mkdir(parents=True, exist_ok=True)
-            self._log = os.open(place / self._name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._log = os.open(place / self._name, _APPEND, 0o600)
             self._kept = os.dup(self._fd)
             os.dup2(self._log, self._fd)
         data = memoryview(text.encode("utf-8", "replace"))
@@ -201,6 +202,14 @@ def failure_of(error: Any) -> Json:
         where = ".".join(str(part) for part in first["loc"])
         code, retryable, message = "invalid_request", False, f"{where}: {first['msg']}"
         remedy = f"The value that came from another node is {first.get('input')!r:.200}; choose another key or node."
+    elif isinstance(error, ModuleNotFoundError):
+        from physlab_mcp.nodes.extras import extra_of, install_command
+
+        extra = extra_of(error.name)
+        if extra is not None:
+            code, retryable = "unavailable", False
+            message = f"The node needs the package {error.name!r} of the extra {extra!r}, which is not installed here."
+            remedy = f"Install it with: {install_command(extra)}"
     elif isinstance(error, MemoryError):
         code, remedy = "oom", "Ask for more memory, or for a smaller problem."
     return {"code": code, "message": message[:2000], "remedy": remedy, "retryable": retryable, "traceback": text}
@@ -307,7 +316,7 @@ class Warm:
         record = frame(payload)
         try:
             if self._spool < 0:
-                self._spool = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                self._spool = os.open(self._place, _APPEND, 0o600)
             written = os.write(self._spool, record)
             if written < len(record):  # half a record would hide all later ones
                 os.ftruncate(self._spool, os.fstat(self._spool).st_size - written)
@@ -346,7 +355,7 @@ def run_folder(folder: str | Path) -> int:
     call["folder"] = str(folder)
     place = folder / "attempts" / str(call["attempt"])
     place.mkdir(parents=True, exist_ok=True)
-    events = os.open(place / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    events = os.open(place / "events.jsonl", _APPEND, 0o600)
     started = time.time()
 
     def report(event: Json) -> None:
@@ -373,6 +382,12 @@ def main(arguments: list[str]) -> int:
     """Entry of both forms."""
     if arguments[:1] == ["--fd"]:
         Warm(socket.socket(fileno=int(arguments[1]))).loop()
+        return 0
+    if arguments[:1] == ["--connect"]:
+        line = socket.create_connection(("127.0.0.1", int(arguments[1])))
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        line.sendall(sys.stdin.readline().strip().encode())
+        Warm(line).loop()
         return 0
     if len(arguments) == 1:
         return run_folder(arguments[0])

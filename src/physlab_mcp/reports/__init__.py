@@ -23,6 +23,7 @@ def publish(report: ReportInput, blobs: Blobs) -> PublishedReport:
 
     """
     from physlab_mcp.errors import UnavailableError
+    from physlab_mcp.nodes.extras import install_command
 
     try:
         from physlab_mcp.reports import pdf
@@ -30,6 +31,6 @@ def publish(report: ReportInput, blobs: Blobs) -> PublishedReport:
         raise UnavailableError(
             f"A report needs the package {error.name!r}, which is not installed here.",
             got=error.name,
-            remedy="Install it with: uv pip install 'physlab-mcp[science]'.",
+            remedy=f"Install it with: {install_command('science')}",
         ) from error
     return pdf.publish(report, blobs)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -66,35 +65,23 @@ class WorkerProcess:
         self.heard = False  # whether it ever said anything
         self._in = b""
         self._out = bytearray()
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        self.socket = ours
+        from physlab_mcp.backends.process import spawn_connected
+
         # -S: no packages until a node needs one; -P: this file's folder must not shadow modules.
-        command = [sys.executable, "-S", "-P", str(program), "--fd", str(theirs.fileno())]
         try:
-            with log.open("ab") as out:
-                self.process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                )
+            self.process, self.socket = spawn_connected([sys.executable, "-S", "-P", str(program)], log=log)
         except OSError as error:
-            ours.close()
             raise UnavailableError(
                 f"A worker could not be started: {error}.",
                 remedy="Free memory or processes, then it goes on by itself.",
             ) from error
-        finally:
-            theirs.close()
+        self.socket.setblocking(False)
         self.pid = self.process.pid
         record = self.spool.with_suffix(".pid")
         try:
             record.write_text(f"{self.pid} {psutil.Process(self.pid).create_time()}")
         except (OSError, psutil.Error) as error:
-            ours.close()
+            self.socket.close()
             self.process.kill()
             self.process.wait()
             record.unlink(missing_ok=True)

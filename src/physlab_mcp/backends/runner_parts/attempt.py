@@ -4,6 +4,7 @@
 # ruff: noqa: PTH103, PTH105, PTH118, PTH123, PTH202
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -16,14 +17,15 @@ from typing import Any
 from .family import Family
 from .files import read_plain, take_lock, write_new
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
+if os.name == "posix":
+    from .posix import limit
+else:
+    from .windows import limit
 
 TICK_S = 0.25
 LINE_BYTES = 16_384
-KEPT_ENV = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
+KEPT_ENV = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP",
+            "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "USERPROFILE")  # fmt: skip
 SANDBOX_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108 - a private tmpfs
 THREAD_ENV = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -170,18 +172,12 @@ class Attempt:
 
     def _before_exec(self) -> None:
         self.family.die_with_parent(self._pid)
-        if resource is None:
-            return
         wanted = {"RLIMIT_CORE": 0}
         if self.limits.get("memory_bytes"):
             wanted["RLIMIT_AS"] = int(self.limits["memory_bytes"])
         if self.limits.get("timeout_s"):  # ends what might outlive a killed runner
             wanted["RLIMIT_CPU"] = int(self.limits["timeout_s"] * max(1, self.limits.get("cpu") or 1)) + 60
-        for name, value in wanted.items():
-            which = getattr(resource, name)
-            hard = resource.getrlimit(which)[1]
-            most = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(which, (most, most))
+        limit(wanted)
         if self._cores:
             os.sched_setaffinity(0, self._cores)
 
@@ -293,6 +289,9 @@ class Attempt:
     def end(self, *, grace_s: float) -> bool:
         """End everything the command started: SIGTERM, after `grace_s` SIGKILL; whether nothing is left."""
         if os.name != "posix":
+            tree = ["taskkill", "/T", "/F", "/PID", str(self.child.pid)]
+            with contextlib.suppress(OSError):
+                subprocess.run(tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
             self.child.kill()
             self.code = self.child.wait()
             return True

@@ -8,10 +8,10 @@ import os
 import socket
 import time
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+if os.name == "posix":
+    from .posix import lock
+else:
+    from .windows import lock
 
 
 def write_new(path: str, data: bytes, *, replace: bool = False) -> bool:
@@ -51,12 +51,7 @@ def take_lock(path: str, tries: int = 10) -> int | None:
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     for left in reversed(range(tries)):
         try:
-            if fcntl is not None:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            else:
-                import msvcrt
-
-                msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            lock(fd)
             return fd
         except OSError:
             if left:
@@ -81,12 +76,17 @@ def read_plain(path: str, offset: int, size: int) -> bytes:
 
 def poke(path: str | None) -> None:
     """Tell the engine behind the socket at `path` that something is new; nobody need be there."""
-    if not path or not hasattr(socket, "AF_UNIX"):
+    if not path:
         return
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.settimeout(1.0)
-            line.connect(path)
-            line.sendall(b'{"op":"wake"}\n')
-    except OSError:
+        if os.name == "posix":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+                line.settimeout(1.0)
+                line.connect(path)
+                line.sendall(b'{"op":"wake"}\n')
+            return
+        port, token = read_plain(path, 0, 1000).decode("ascii").split()
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=1.0) as line:
+            line.sendall(b'{"token":"%s"}\n{"op":"wake"}\n' % token.encode())
+    except (OSError, ValueError):
         return

@@ -15,6 +15,11 @@ from typing import Any
 
 from .files import read_plain
 
+if os.name == "posix":
+    from .posix import usage
+else:
+    from .windows import usage
+
 VALUES_BYTES = 65_536
 _NO_MEMORY = re.compile(r"MemoryError|bad_alloc|[Cc]annot allocate memory|[Oo]ut of memory|Unable to allocate")
 
@@ -172,20 +177,6 @@ def read_values(box: str, keeper: Keeper) -> dict[str, Any]:
         keeper.warnings.append("The values file holds no JSON object.")
         return {}
     return values
-
-
-def usage() -> dict[str, Any]:
-    """Processor time and the largest resident set among everything that was waited for."""
-    try:
-        import resource
-        import sys
-    except ImportError:  # Windows
-        return {}
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {
-        "user_s": round(used.ru_utime, 4), "system_s": round(used.ru_stime, 4), "max_rss_bytes": used.ru_maxrss * unit
-    }  # fmt: skip
 
 
 def result_of(
