@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from physlab_mcp.dags.canonical import build
 from physlab_mcp.dags.check import DEFAULT_LIMITS, Limits
+from physlab_mcp.dags.submitted import with_commands
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import (
     Dag,
@@ -89,6 +90,7 @@ def _read(
     spec: Mapping[str, Any], findings: list[Finding]
 ) -> tuple[Sequence[NodeSpec], Sequence[EdgeSpec], Metadata, set[str]]:
     """What can be read of a spec; what cannot becomes findings, and the rest is still checked."""
+    spec = with_commands(spec)
     try:
         whole = DagSpec.model_validate(spec)
     except ValidationError as error:
