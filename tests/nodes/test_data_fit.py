@@ -218,3 +218,23 @@ def test_figure_table_and_caption_tell_the_fit(bench):
     assert len(table) == 61
     again = fit(bench, X, BELL, model="gaussian", sigma=0.1, emit_plots=True, emit_csv=True, x_label="t", x_unit="s")
     assert again == result
+
+
+@pytest.mark.parametrize("model", ["linear", "polynomial"])
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_a_line_far_from_0_converges(bench, model, noise):
+    x = 1e9 + 1e-3 * np.arange(1000)
+    y = 2.0 * (x - 1e9) + 1.0 + noise * np.random.default_rng(0).normal(size=x.size)
+    params = {"degree": 1} if model == "polynomial" else {}
+    result = bench.run("data.fit", x=x.tolist(), y=y.tolist(), model=model, **params)
+    values = result.values
+    assert values["converged"] is True
+    slope = values["parameters"]["slope" if model == "linear" else "c1"]
+    height = values["parameters"]["intercept" if model == "linear" else "c0"] + slope * x.mean()
+    assert height == pytest.approx(y.mean(), abs=1e-6)
+    error = values["standard_errors"]["slope" if model == "linear" else "c1"]
+    assert slope == pytest.approx(2.0, abs=1e-12 + 0.2 * noise)
+    # The textbook's standard error of a slope: residual over the spread of x.
+    assert error == pytest.approx(values["residual_std"] / np.sqrt(np.sum((x - x.mean()) ** 2)), rel=1e-3, abs=1e-15)
+    np.testing.assert_allclose(bench.array(result, "y"), 2.0 * (x - 1e9) + 1.0, atol=1e-9 + 0.3 * noise)
+    assert not any("converge" in one for one in result.meta["warnings"])

@@ -281,3 +281,35 @@ def test_any_text_is_read_or_refused(text):
     with contextlib.suppress(RequestError):
         table = read_text(text, missing_words=MISSING)
         assert all(len(one.words if one.numbers is None else one.numbers) == table.rows for one in table.columns)
+
+
+@pytest.mark.parametrize(
+    ("text", "odd", "remedy"),
+    [
+        ("a,b\n0x10,5\n2,3\n", "'0x10' in row 1", "plain decimal number"),
+        ("a,b\n2,5\n1_000,3\n", "'1_000' in row 2", "plain decimal number"),
+        ('a,b\n"1,000",5\n2,3\n', "'1,000' in row 1", "thousands"),
+        ('a,b\n"1,5",5\n"2,5",3\n', "'1,5' in row 1", 'decimal to ","'),
+        ("a,b\n\N{MINUS SIGN}5,5\n2,3\n", "'\N{MINUS SIGN}5' in row 1", "plain hyphen"),
+        ("a,b\n1,5\n2,3\nbad,4\n", "'bad' in row 3", "missing_words"),
+    ],
+)
+def test_a_spelling_that_makes_a_column_words_is_named_with_its_remedy(bench, text, odd, remedy):
+    result = load(bench, text)
+    assert result.values["text_columns"] == ["a"]
+    assert any(f"The column 'a' is words because of {odd}" in one and remedy in one for one in result.meta["warnings"])
+
+
+def test_numbers_in_odd_spellings_are_no_units_and_dates_no_numbers(bench):
+    result = load(bench, "a,b\n0x10,1_000\n2,3\n")
+    assert (result.values["columns"], result.values["rows"]) == (["a", "b"], 2)
+    assert load(bench, "a,b\nm,1/min\n1,2\n").values["columns"] == ["a (m)", "b (1/min)"]
+    dated = load(bench, "day,b\n2026-01-02,1\n2026-01-03,2\n")
+    assert not any("is words" in one for one in dated.meta["warnings"])
+
+
+def test_infinite_and_too_large_numbers_are_told(bench):
+    for text in ("a,b\n1,1\n1e999,2\n", "a,b\n1,1\n-inf,2\n"):
+        result = load(bench, text)
+        assert any("'a' has 1 infinite or too large numbers, the first in row 2" in w for w in result.meta["warnings"])
+        assert json.dumps(result.values, allow_nan=False)

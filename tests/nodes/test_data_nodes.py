@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from physlab_mcp.dags.validate import validate
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes.data_filter import _alone, _with_gaps
+from physlab_mcp.nodes.data_rows import thinned
 
 RATE = 1000
 T = np.arange(2000) / RATE
@@ -204,7 +206,7 @@ def test_what_can_be_told_before_a_run_is_told_by_validation(bench):
         ("params.high_Hz", "error")
     ]
     assert told("filter", y=y, cutoff_Hz=40, sample_rate_Hz=100) == []
-    assert told("filter", y=y, kind="median", cutoff_Hz=60, sample_rate_Hz=100) == []
+    assert told("filter", y=y, kind="median", cutoff_Hz=60, sample_rate_Hz=100) == [("params", "error")]
     fit = {"x": y, "y": y}
     assert told("fit", **fit, model="gaussian", initial={"centre": 1}) == [("params.initial.centre", "error")]
     assert told("fit", **fit, model="polynomial", degree=2, bounds={"c3": [0, 1]}) == [("params.bounds.c3", "error")]
@@ -295,3 +297,64 @@ def test_figures_and_tables_follow_the_switches(bench, node, params, name, heade
     assert drawn.figures[0].png.width >= 1000
     assert drawn.figures[0].svg.size < 1_000_000
     assert drawn.values == quiet.values
+
+
+# -- what a reader could take for granted ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", ["none", "hann", "hamming", "blackman"])
+@pytest.mark.parametrize("pad_to", [0, 4096])
+@pytest.mark.parametrize("offset", [0.0, 3.0, -40.0])
+def test_an_offset_does_not_hide_the_line(bench, window, pad_to, offset):
+    y = offset + np.sin(2 * np.pi * 50 * np.arange(1000) / 1000)
+    result = run(bench, "data.fft", y=y, sample_rate_Hz=1000, window=window, pad_to=pad_to)
+    assert result.values["dominant_frequency_Hz"] == pytest.approx(50.0, abs=1e-6)
+    assert result.values["dominant_amplitude"] == pytest.approx(1.0, abs=1e-6)
+    assert bench.array(result, "amplitude")[0] == pytest.approx(abs(offset), abs=1e-9)  # the constant itself stays
+
+
+def test_a_constant_alone_has_no_line_and_a_slow_line_beside_one_is_exact(bench):
+    flat = run(bench, "data.fft", y=[3.0] * 100, sample_rate_Hz=10, window="hann").values
+    assert flat["dominant_frequency_Hz"] is None
+    y = 7 + 2 * np.sin(2 * np.pi * 3.37 * np.arange(1000) / 1000)
+    slow = run(bench, "data.fft", y=y, sample_rate_Hz=1000).values
+    assert slow["dominant_frequency_Hz"] == pytest.approx(3.37, abs=1e-6)
+    assert slow["dominant_amplitude"] == pytest.approx(2.0, abs=1e-6)
+
+
+def test_a_cutoff_of_another_kind_of_filter_is_refused_by_name(bench):
+    for name, wrong in (
+        ("cutoff_Hz", {"kind": "median", "cutoff_Hz": 3}),
+        ("low_Hz", {"kind": "lowpass", "cutoff_Hz": 3, "low_Hz": 2}),
+        ("high_Hz", {"kind": "savgol", "high_Hz": 2}),
+    ):
+        with pytest.raises(ValidationError, match=f"{name} belongs to"):
+            run(bench, "data.filter", y=[1, 2, 3] * 20, sample_rate_Hz=100, **wrong)
+
+
+def test_numbers_whose_squares_overflow_are_refused(bench):
+    for node, params in (
+        ("data.fft", {"y": [1e200, -1e200, 1e200, 0], "sample_rate_Hz": 1}),
+        ("data.statistics", {"y": [1e308, 1e308, -1e308]}),
+        ("data.filter", {"y": [1e308, 1e308, -1e308], "kind": "median", "window": 3}),
+        ("data.fit", {"x": [1, 2, 3], "y": [1e308, 1e308, -1e308], "model": "linear"}),
+    ):
+        with pytest.raises(RequestError, match="do not fit a float"):
+            run(bench, node, **params)
+
+
+def test_a_line_is_broken_where_there_is_nothing():
+    x = np.arange(9000.0)
+    y = np.where((x > 3000) & (x < 6000), np.nan, 1.0 + x)
+    for most in (500, 10_000):
+        at, left = thinned(x, y, most)
+        gap = np.isnan(left)
+        assert gap.any()
+        assert not gap[at <= 3000].any()
+        assert not gap[at >= 6000].any()
+        assert left[0] == 1.0
+        assert left[-1] == 9000.0
+    nan = np.nan
+    found = _with_gaps(np.array([1.0, 0.0, 1e-12, 2.0, 3.0, 0.0]))
+    np.testing.assert_array_equal(found, [1.0, nan, nan, 2.0, 3.0, nan])
+    np.testing.assert_array_equal(np.flatnonzero(_alone(found)), [0])

@@ -199,3 +199,13 @@ def test_the_hydrogen_example_runs_from_constant_to_measured_line(bench):
     assert abs(done["lyman_alpha"].values["relative_difference"]) < 1e-4
     with av.open(io.BytesIO(bench.blobs.read(done["film"].figures[0].mp4.sha256))) as film:
         assert sum(1 for _ in film.decode(video=0)) == 81
+
+
+def test_a_line_gets_its_name_only_where_the_energies_give_it(bench):
+    line = {"upper_n": 3, "lower_n": 2, "emit_plots": False}
+    other = bench.run("quantum.spectral_line", **line, upper_energy_eV=-1.0, lower_energy_eV=-1.9994)
+    assert other.values["line"] == "3 -> 2"
+    assert any("Balmer-alpha with Z = 1 lies at 656" in one for one in other.meta["warnings"])
+    near = bench.run("quantum.spectral_line", **line, upper_energy_eV=-1.5117, lower_energy_eV=-3.4014)
+    assert near.values["line"] == "Balmer-alpha"
+    assert near.meta["warnings"] == []

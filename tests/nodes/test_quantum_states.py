@@ -276,3 +276,13 @@ def test_caps_lie_below_the_hard_limits(bench, node, beyond):
     one = bench.registry.get(node)
     made = one.params.model_validate(one.example | beyond)
     assert any(getattr(made, cap.field) > cap.most for cap in one.caps)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_amplitudes_of_any_size_are_normalised(bench, size):
+    found = ops(bench, "sx", task="expectation", state=[size, size])
+    assert "nan" not in repr(found.values)
+    seen = bench.run("quantum.visualize", state=[size, size], kind="bloch", emit_plots=False)
+    assert seen.values["amplitudes"] == [pytest.approx([0.5**0.5, 0.0])] * 2
+    for node in (found, seen):
+        assert any("normalised" in one for one in node.meta["warnings"])

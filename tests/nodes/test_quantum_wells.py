@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from physlab_mcp.dags.params import settle_params
 from physlab_mcp.dags.references import Place
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import quantum_well
+from physlab_mcp.nodes.quantum_well_figures import apart, level_label
 
 OSCILLATOR = {"problem": "sho", "hbar_omega_eV": 0.5, "emit_plots": False}
 BOX = {"problem": "particle_in_box", "width_nm": 2.0, "emit_plots": False}
@@ -214,3 +216,62 @@ def test_states_and_operators_that_are_not_known_are_refused(bench, params):
 def test_an_operator_without_a_mean_is_refused(bench):
     with pytest.raises(RequestError, match="not finite"):
         bench.run("quantum.expectation", **BOX, operators=["log(x - 1)"])
+
+
+@pytest.mark.parametrize(
+    ("formula", "low", "high"),
+    [
+        ("1000*tan(x)", 0, 3), ("tan(x)", 0, 3.141592653589793), ("1/(x-0.1234)", -1, 1), ("1/(x-0.1234)**2", -1, 1),
+        ("-1/abs(x-0.1234)", -1, 1), ("x**2 + 1e-6/(x-0.1234)", -1, 1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("points", [201, 2001])
+def test_a_pole_between_the_samples_is_refused(bench, formula, low, high, points):
+    well = {"problem": "custom", "potential_eV": formula, "x_min_nm": low, "x_max_nm": high}
+    with pytest.raises(RequestError, match=r"has a pole near x = (0\.1234|1\.5708)"):
+        bench.run("quantum.solve", **well, grid_points=points, emit_plots=False)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["abs(x)", "-exp(-(x/0.05)**2)", "where(x > 0.1234, 5, 0)", "sin(40*x)", "5*tanh(50*x)", "-1.44/(x+3.01)"],
+)
+def test_tops_steps_and_bends_are_no_poles(bench, formula):
+    well = {"problem": "custom", "potential_eV": formula, "x_min_nm": -3, "x_max_nm": 3}
+    assert bench.run("quantum.solve", **well, emit_plots=False).values["converged"] is True
+
+
+def test_a_norm_that_is_not_1_means_not_converged(bench, monkeypatch):
+    monkeypatch.setattr(quantum_well, "norm_gap", lambda _spectrum: 0.047)
+    for node in ("quantum.solve", "quantum.expectation"):
+        result = bench.run(node, **OSCILLATOR)
+        assert result.values["converged"] is False
+        assert any("norm of a state departs from 1 by 4.7e-02" in one for one in result.meta["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("hbar_omega_eV", {"problem": "particle_in_box", "width_nm": 1, "hbar_omega_eV": 1}),
+        ("width_nm", {"problem": "sho", "hbar_omega_eV": 1, "width_nm": 1}),
+        ("parameters", {"problem": "sho", "hbar_omega_eV": 1, "parameters": {"a": 1}}),
+        ("params.L", {"problem": "sho", "params": {"L": 2}}),
+    ],
+)
+def test_a_parameter_of_another_problem_is_refused_by_name(bench, name, wrong):
+    with pytest.raises(ValidationError, match=f"{name} belongs to problem"):
+        bench.run("quantum.solve", **wrong)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200, 1e308])
+def test_coefficients_of_any_size_are_normalised(bench, size):
+    values = bench.run("quantum.expectation", **OSCILLATOR, coefficients=[size, size]).values
+    assert values["norm"] == pytest.approx(1.0)
+    assert values["probabilities"] == pytest.approx([0.5, 0.5])
+
+
+def test_close_levels_share_a_label_with_their_numbers():
+    energies = [1.0, 1.001, 2.0, 3.0, 3.0]
+    groups = apart(energies, 0.1)
+    assert groups == [[0, 1], [2], [3, 4]]
+    assert [level_label(energies, one) for one in groups] == ["$E_{0}$, $E_{1}$: 1 … 1.001", "2", "$E_{3}$, $E_{4}$: 3"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ellipk
 
-from physlab_mcp.physics.phase_plane import classify, fixed_points, trajectory
+from physlab_mcp.physics.phase_plane import classify, fixed_points, trajectory, vanishes
 
 BOX = (-4.0, 4.0, -4.0, 4.0)
 
@@ -106,3 +106,29 @@ def test_start_on_undefined_ground_goes_nowhere():
         path = trajectory(lambda x, y: np.sqrt(x) + 0 * y, lambda x, y: y + 0 * x, (-1.0, 0.0), 5.0, BOX, samples=4)
     assert path.outcome == "undefined"
     np.testing.assert_array_equal(path.x, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("fx", "fy", "values"),
+    [
+        (lambda x, y: y + 0 * x, lambda x, y: 1000 * (1 - x**2) * y - x, (999.998999998999, 0.001000001000002)),
+        (lambda x, y: 1000 * x + 0 * y, lambda x, y: 0.001 * y + 0 * x, (1000.0, 0.001)),
+        (lambda x, y: 1e299 * x + 0 * y, lambda x, y: 1e299 * y + 0 * x, (1e299, 1e299)),
+    ],
+)
+def test_eigenvalues_far_apart_or_huge_make_a_node(fx, fy, values):
+    (point,) = fixed_points(fx, fy, BOX)
+    assert (point.kind, point.stability) == ("node", "unstable")
+    np.testing.assert_allclose([one.real for one in point.eigenvalues], values, rtol=1e-6)
+
+
+def test_double_zeros_stay_degenerate_however_their_rates_are_written():
+    (plain,) = fixed_points(lambda x, y: x * x - 0.246 * x + 0.015129 + 0 * y, lambda x, y: -y + 0 * x, BOX)
+    (turned,) = fixed_points(lambda x, y: (x - y) ** 2 + x + y - 0.5, lambda x, y: x + y - 0.5, BOX)
+    assert (plain.kind, turned.kind) == ("degenerate", "degenerate")
+
+
+def test_rates_that_vanish_everywhere_have_no_single_fixed_point():
+    assert fixed_points(lambda x, y: 0 * x * y, lambda x, y: 0 * x * y, BOX) == []
+    assert vanishes(lambda x, y: 0 * x * y, lambda x, y: 0 * x * y, BOX)
+    assert not vanishes(lambda x, y: np.sin(12 * np.pi * x) * (y + 9), lambda x, y: 0 * x * y, BOX)

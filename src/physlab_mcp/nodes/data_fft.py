@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from physlab_mcp.errors import RequestError
-from physlab_mcp.nodes.data_rows import ROW, TimeUnit, same_length, sample_rate_Hz, thinned, whole_row
+from physlab_mcp.nodes.data_rows import ROW, TimeUnit, check_size, same_length, sample_rate_Hz, thinned, whole_row
 from physlab_mcp.nodes.registry import VisualParams, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
@@ -73,6 +73,7 @@ def fft(params: FftParams, io: NodeIO) -> NodeResult:
     from physlab_mcp.physics import spectrum
 
     y = whole_row(io, params.y, "y", least=2)
+    check_size(y, "y")
     x = None
     if params.x is not None:
         x = whole_row(io, params.x, "x", least=2)
@@ -127,6 +128,8 @@ def fft(params: FftParams, io: NodeIO) -> NodeResult:
 
 
 def _draw(params: FftParams, io: NodeIO, found: Any, values: dict[str, Any]) -> tuple[Figure, ...]:
+    import numpy as np
+
     from physlab_mcp.nodes import figures
 
     peak = values["dominant_frequency_Hz"]
@@ -161,7 +164,7 @@ def _draw(params: FftParams, io: NodeIO, found: Any, values: dict[str, Any]) -> 
             frequency, amplitude = frequency[amplitude > 0], amplitude[amplitude > 0]
         axes.plot(*thinned(frequency, amplitude), linewidth=1.3)
         if peak is not None:
-            at = values["dominant_amplitude"]
+            at = float(np.interp(peak, found.frequency_Hz, found.amplitude))  # on the curve, between its samples
             axes.plot([peak], [at], "o", markersize=6, markerfacecolor="none", color=figures.PALETTE[1])
             right = peak > 0.7 * values["nyquist_Hz"]
             axes.annotate(

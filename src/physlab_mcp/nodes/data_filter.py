@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
-from physlab_mcp.nodes.data_rows import ROW, TimeUnit, same_length, sample_rate_Hz, thinned, whole_row
+from physlab_mcp.nodes.data_rows import ROW, TimeUnit, check_size, same_length, sample_rate_Hz, thinned, whole_row
 from physlab_mcp.nodes.registry import VisualParams, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
@@ -35,6 +35,17 @@ class FilterParams(VisualParams):
     window: int = Field(default=11, ge=3, le=100_001, description="odd number of samples, for the last three kinds")
     y_label: str = Field(default="y", max_length=100)
     y_unit: str = Field(default="", max_length=50)
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        for name, value, kinds in (
+            ("cutoff_Hz", self.cutoff_Hz, _ONE_CUTOFF),
+            ("low_Hz", self.low_Hz, _BAND),
+            ("high_Hz", self.high_Hz, _BAND),
+        ):
+            if value is not None and self.kind not in kinds:
+                raise ValueError(f"{name} belongs to {' and '.join(kinds)}, not to {self.kind}; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _cutoff_given(self) -> Self:
@@ -129,6 +140,7 @@ def filter_samples(params: FilterParams, io: NodeIO) -> NodeResult:
     from physlab_mcp.physics import filtering
 
     y = whole_row(io, params.y, "y", least=2)
+    check_size(y, "y")
     x = None
     if params.x is not None:
         x = whole_row(io, params.x, "x", least=2)
@@ -232,6 +244,23 @@ def _what(params: FilterParams) -> str:
     return f"{told.get(params.kind, 'moving average')} over {params.window} samples"
 
 
+def _with_gaps(amplitude: Any) -> Any:
+    """Amplitudes (n,) with NaN where there is nothing but rounding, so that a line breaks there."""
+    import numpy as np
+
+    return np.where(amplitude > 1e-9 * max(float(amplitude.max()), 1e-300), amplitude, np.nan)
+
+
+def _alone(row: Any) -> Any:
+    """Which numbers of (n,) have NaN or nothing on both sides, (n,) of bool; all, where NaN leave less than a tenth."""
+    import numpy as np
+
+    whole = np.pad(np.isfinite(row), 1)
+    if whole.sum() < 0.1 * row.size:
+        return whole[1:-1]
+    return whole[1:-1] & ~whole[:-2] & ~whole[2:]
+
+
 def _draw(
     params: FilterParams, io: NodeIO, rows: tuple[Any, Any, Any], values: dict[str, Any], x_name: str
 ) -> tuple[Figure, ...]:
@@ -264,8 +293,10 @@ def _draw(
         if rate:
             for samples, look in ((y, pale), (filtered, dark)):
                 found = spectrum.spectrum(samples, rate, window="hann", detrend="constant")
-                shown = found.amplitude > 1e-9 * max(float(found.amplitude.max()), 1e-300)
-                plots[1].plot(*thinned(found.frequency_Hz[shown], found.amplitude[shown]), **look)
+                frequency, strength = thinned(found.frequency_Hz, _with_gaps(found.amplitude))
+                plots[1].plot(frequency, strength, **look)
+                alone = _alone(strength)  # a line needs two points, and few points need marks to be seen
+                plots[1].plot(frequency[alone], strength[alone], ".", markersize=3.5, color=look["color"])
             for _, value in params.cutoffs_Hz:
                 plots[1].axvline(value, color=figures.GREY, linewidth=0.9, linestyle="--")
             plots[1].set(xlabel="frequency (Hz)", ylabel=figures.axis_label("amplitude", params.y_unit), yscale="log")

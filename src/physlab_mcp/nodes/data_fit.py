@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.data_fit_setup import check_names, set_up
-from physlab_mcp.nodes.data_rows import ROW, number_or_none, row, same_length
+from physlab_mcp.nodes.data_rows import ROW, check_size, number_or_none, row, same_length
 from physlab_mcp.nodes.registry import VisualParams, node_type
 from physlab_mcp.schemas.result import NodeResult
 
@@ -158,6 +158,8 @@ def _points(params: FitParams, io: NodeIO) -> tuple[Any, Any, Any | None]:
     x = row(io, params.x, "x", most=MAX_POINTS)
     y = row(io, params.y, "y", most=MAX_POINTS)
     same_length(x, y, ("x", "y"))
+    check_size(x, "x")
+    check_size(y, "y")
     sigma = None
     if params.sigma is not None:
         sigma = params.sigma
@@ -222,7 +224,10 @@ def _values(params: FitParams, outcome: Outcome, *, absolute: bool) -> dict[str,
 
     setup, p, found, judged, _ = outcome
     shown = setup.shown(p)
-    errors = [None] * len(shown) if judged.errors is None else [number_or_none(one) for one in judged.errors]
+    covariance = judged.covariance
+    if covariance is not None and setup.turn is not None:
+        covariance = setup.turn @ covariance @ setup.turn.T
+    errors = [None] * len(shown) if covariance is None else [number_or_none(one**0.5) for one in np.diag(covariance)]
     reach = judged.reach or 0.0
     low = [None if e is None else float(v - reach * e) for v, e in zip(shown, errors, strict=True)]
     high = [None if e is None else float(v + reach * e) for v, e in zip(shown, errors, strict=True)]
@@ -238,7 +243,7 @@ def _values(params: FitParams, outcome: Outcome, *, absolute: bool) -> dict[str,
         "confidence_high": dict(zip(setup.names, high, strict=True)),
         "confidence": params.confidence,
         "parameter_names": list(setup.names),
-        "covariance": None if judged.covariance is None else judged.covariance.tolist(),
+        "covariance": None if covariance is None else covariance.tolist(),
         "points": int(problem.x.size),
         "degrees_of_freedom": dof,
         "chi2": judged.chi2,

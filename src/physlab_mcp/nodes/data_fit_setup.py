@@ -33,9 +33,12 @@ class Setup(NamedTuple):
     frame: tuple[Any, Any] | None = None
     bent: tuple[int, ...] = ()  # built-in parameters that are not linear
     exact: Found | None = None  # the answer itself, where no search is needed
+    turn: Any | None = None  # (m, m), from the parameters to those in the caller's x, where more than one moves
 
     def shown(self, p: Any) -> Any:
         """Parameters in the caller's x."""
+        if self.turn is not None:
+            return self.turn @ p
         if self.shifted is None:
             return p
         moved = p.copy()
@@ -119,7 +122,8 @@ def _built_in(params: FitParams, x: Any, y: Any, weights: Any) -> Setup:
     _enough(names, x.size)
     low, high = _limits(params, names)
     shifted = names.index(curve.shifted) if curve.shifted else None
-    origin = float(x.min() + x.max()) / 2 if shifted is not None else 0.0
+    centred = shifted is not None or (degree is not None and not params.bounds)
+    origin = (float(x.min()) + float(x.max())) / 2 if centred else 0.0
     initial = dict(params.initial)
     if shifted is not None:
         low[shifted] -= origin
@@ -127,13 +131,17 @@ def _built_in(params: FitParams, x: Any, y: Any, weights: Any) -> Setup:
         if names[shifted] in initial:
             initial[names[shifted]] -= origin
     problem = fitting.Problem(curve, curve.slope, x - origin, y, weights, low, high)
-    frame, exact = None, None
+    frame, exact, turn = None, None, None
     if degree is not None:
-        frame = fitting.legendre_frame(x, degree)
+        frame = fitting.legendre_frame(x - origin, degree)
+        turn = fitting.moved_powers(origin, degree) if centred else None
         if params.model == "linear":
             frame = (frame[0], frame[1][::-1])
+            turn = None if turn is None else turn[::-1, ::-1]
         p = frame[1] @ fitting.solve_linear(frame[0], y, weights)
-        starts = [p + frame[1] @ fitting.solve_linear(frame[0], y - curve(x, p), weights)]  # and what rounding left
+        starts = [
+            p + frame[1] @ fitting.solve_linear(frame[0], y - curve(x - origin, p), weights)
+        ]  # and what rounding left
         if not params.bounds:
             exact = fitting.Found(starts[0], fitting.is_minimum(problem, starts[0]), 1, 1, 0)
     else:
@@ -144,7 +152,7 @@ def _built_in(params: FitParams, x: Any, y: Any, weights: Any) -> Setup:
         return other if np.all((other >= low) & (other <= high)) else p
 
     bent = tuple(names.index(name) for name in curve.bent)
-    return Setup(names, curve.formula, problem, starts, plain, origin, shifted, frame, bent, exact)
+    return Setup(names, curve.formula, problem, starts, plain, origin, shifted, frame, bent, exact, turn)
 
 
 def _names_in(expr: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.data_rows import number_or_none, thinned
-from physlab_mcp.nodes.data_table import MISSING, Column, Table, read_json, read_npy, read_npz, unreadable
+from physlab_mcp.nodes.data_table import MISSING, Column, Table, read_json, read_npy, read_npz, remedy_for, unreadable
 from physlab_mcp.nodes.data_text import decoded, read_text
 from physlab_mcp.nodes.registry import VisualParams, node_type
 from physlab_mcp.schemas.artifact import ArtifactRef, Figure
@@ -99,9 +99,8 @@ def import_table(params: ImportParams, io: NodeIO) -> NodeResult:
     dropped, table, numeric = _dropped(params, io, table, numeric)
     for one in table.columns:
         if one.odd is not None:
-            io.warn(
-                f"The column {one.name!r} is words because of {one.odd}; add that to missing_words if it means none."
-            )
+            io.warn(f"The column {one.name!r} is words because of {one.odd}; {remedy_for(one.odd)}.")
+        _tell_infinite(io, one)
     if not numeric and not table.others:
         io.warn("There is no numeric column, so there are no arrays.")
     arrays, axes = _arrays(io, table, numeric)
@@ -111,6 +110,17 @@ def import_table(params: ImportParams, io: NodeIO) -> NodeResult:
     drawn = _draw(params, io, numeric, axes, values)
     meta = figures.meta(io, samples=table.rows * len(numeric))
     return NodeResult(values=values, arrays=arrays, figures=drawn, artifacts=(ref,), meta=meta)
+
+
+def _tell_infinite(io: NodeIO, column: Column) -> None:
+    import numpy as np
+
+    rows = [] if column.numbers is None else np.flatnonzero(np.isinf(column.numbers))
+    if len(rows):
+        io.warn(
+            f"The column {column.name!r} has {len(rows)} infinite or too large numbers, the first in row {rows[0] + 1}; "
+            "other nodes refuse or leave them out. Name such words in missing_words to count them as missing."
+        )
 
 
 def _bytes_of(path: Any, io: NodeIO) -> tuple[ArtifactRef, bytes]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 2_000_000
 DRAWN_POINTS = 4000
+LARGEST = 1e150
 ROW = 'list of numbers or {"$artifact": …}'
 TimeUnit = Literal["s", "ms", "us", "ns", "min", "h"]
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}
@@ -77,6 +78,25 @@ def whole_row(io: NodeIO, value: Any, field: str, *, least: int = 1, most: int =
     return array
 
 
+def check_size(y: Any, field: str) -> None:
+    """Refuse finite numbers whose squares no longer fit a float.
+
+    Raises:
+        RequestError: the largest of y (n,) is beyond 1e150.
+
+    """
+    import numpy as np
+
+    largest = float(np.max(np.abs(y), initial=0.0, where=np.isfinite(y)))
+    if largest > LARGEST:
+        raise RequestError(
+            f"{field} reaches {largest:.3g}; squares of numbers beyond {LARGEST:g} do not fit a float.",
+            field=field,
+            got=largest,
+            remedy="Give it in a larger unit, or divide it by a power of ten first.",
+        )
+
+
 def same_length(first: Any, second: Any, names: tuple[str, str]) -> None:
     """Refuse rows of different lengths.
 
@@ -127,7 +147,7 @@ def sample_rate_Hz(io: NodeIO, x: Any | None, unit: TimeUnit, given_Hz: float | 
 
 
 def thinned(x: Any, y: Any, most: int = DRAWN_POINTS) -> tuple[Any, Any]:
-    """At most about `most` points that look like all: the least and the greatest y of each stretch."""
+    """At most about `most` points that look like all: the least and the greatest y of each stretch, and a gap's NaN."""
     import numpy as np
 
     if x.size <= most:
@@ -136,7 +156,11 @@ def thinned(x: Any, y: Any, most: int = DRAWN_POINTS) -> tuple[Any, Any]:
     picked: list[int] = []
     for start in range(0, x.size, length):
         part = y[start : start + length]
-        picked.extend(sorted({start + int(np.argmin(part)), start + int(np.argmax(part))}))
+        gap = np.isnan(part)
+        few = {start + int(np.argmax(gap))} if gap.any() else set()
+        if not gap.all():
+            few |= {start + int(np.nanargmin(part)), start + int(np.nanargmax(part))}
+        picked.extend(sorted(few))
     return x[picked], y[picked]
 
 

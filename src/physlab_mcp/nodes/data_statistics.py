@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
-from physlab_mcp.nodes.data_rows import ROW, number_or_none, numbers, row
+from physlab_mcp.nodes.data_rows import ROW, check_size, number_or_none, numbers, row
 from physlab_mcp.nodes.registry import VisualParams, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
@@ -90,6 +90,8 @@ def statistics(params: StatisticsParams, io: NodeIO) -> NodeResult:
     from physlab_mcp.physics import moments
 
     columns = _columns(params, io)
+    for name, values in columns.items():
+        check_size(values, name)
     described: dict[str, dict[str, Any]] = {}
     for name, values in columns.items():
         described[name] = _described(io, name, values, params.confidence)

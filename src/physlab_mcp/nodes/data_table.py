@@ -16,6 +16,9 @@ MAX_COLUMNS = 200
 MAX_CELLS = 20_000_000
 MAX_UNPACKED = 800_000_000  # bytes of numbers in an .npz
 MISSING = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", "?"))
+_MEANT = re.compile(
+    r"[+\N{MINUS SIGN}-]?(?:0[xX][0-9a-fA-F]+|\d[\d_]*(?:[.,][\d_,]*)?|[.,]\d+)(?:[eE][+\N{MINUS SIGN}-]?\d+)?"
+)  # what looks like a number, in whatever spelling
 _UNIT = re.compile(r"^(?P<name>.*\S)\s*[(\[](?P<unit>[^()\[\]]*)[)\]]$")
 
 
@@ -106,8 +109,35 @@ def column_of(name: str, cells: Sequence[Any], missing_words: frozenset[str], *,
     if odd is None and missing < len(values):
         return Column(name, np.array(values), None, missing)
     whole = sum(not math.isnan(value) for value in values)
-    told = odd if whole * 2 > len(values) else None
+    told = odd if whole * 2 > len(values) else _like_a_number(cells, missing_words, comma=comma)
     return Column(name, None, ["" if cell is None else str(cell) for cell in cells], missing, told)
+
+
+def meant_as_number(cell: str) -> bool:
+    """Whether a cell looks like a number in some spelling, such as 0x10, 1_000 or 1,5."""
+    return bool(_MEANT.fullmatch(cell.strip()))
+
+
+def _like_a_number(cells: Sequence[Any], missing_words: frozenset[str], *, comma: bool) -> str | None:
+    """The first cell that someone may have meant as a number, with its row; None where words are just words."""
+    for number, cell in enumerate(cells, 1):
+        if _number(cell, missing_words, comma=comma) is None and meant_as_number(str(cell)):
+            return f"{str(cell)[:40]!r} in row {number}"
+    return None
+
+
+def remedy_for(odd: str) -> str:
+    """What to do about a cell, as `Column.odd` tells of it, that keeps a column from being numbers."""
+    text = odd.rpartition(" in row ")[0].strip("'\"")
+    if "\N{MINUS SIGN}" in text:
+        return "write its minus sign as a plain hyphen"
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text):
+        return 'leave out commas between thousands, or set decimal to "," if this is a decimal sign'
+    if "," in text and _MEANT.fullmatch(text):
+        return 'set decimal to ","'
+    if _MEANT.fullmatch(text):
+        return "write it as a plain decimal number, without underscores or hexadecimal digits"
+    return "add that to missing_words if it means none"
 
 
 def _number(cell: Any, missing_words: frozenset[str], *, comma: bool) -> float | None:

@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 
-from physlab_mcp.nodes.data_table import Table, check_size, column_of, unique, unreadable
+from physlab_mcp.nodes.data_table import Table, check_size, column_of, meant_as_number, unique, unreadable
 
 _CANDIDATES = (",", ";", "\t", "|")
 _LOOKED_AT = 50
@@ -159,7 +159,9 @@ def _with_units(rows: Sequence[tuple[int, list[str]]], mark: str) -> tuple[list[
     if len(rows) < 3:
         return top, 1
     second, third = rows[1][1], rows[2][1]
-    if len(second) != len(top) or any(_is_number(cell, mark) for cell in second) or not all(second):
+    if len(second) != len(top) or any(_is_number(c, mark) or meant_as_number(c) for c in second):
+        return top, 1
+    if not all(second):
         return top, 1
     if not any(_is_number(cell, mark) for cell in third):
         return top, 1

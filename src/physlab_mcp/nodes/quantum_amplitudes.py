@@ -57,6 +57,18 @@ def numbers(value: Any, field: str, most: int) -> list[complex]:
     return [number(part, f"{field}.{index}") for index, part in enumerate(parts)]
 
 
+def normalised(state: Any) -> tuple[Any, float]:
+    """Amplitudes (n,) of norm 1, and their norm as given; zeros stay zeros, and no square overflows or vanishes."""
+    import numpy as np
+
+    largest = float(np.max(np.maximum(np.abs(state.real), np.abs(state.imag)), initial=0.0))
+    if largest == 0.0:
+        return state, 0.0
+    scaled = state / largest
+    norm = float(np.linalg.norm(scaled))
+    return scaled / norm, largest * norm
+
+
 def pair(value: complex) -> list[float]:
     """[re, im], as results show it; a vanishing part is 0, never -0."""
     return [value.real + 0.0, value.imag + 0.0]

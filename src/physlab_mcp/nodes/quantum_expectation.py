@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes import expressions, quantum_amplitudes
-from physlab_mcp.nodes.quantum_well import NAMES, TOLERANCE, Well, WellParams, solved, well_of
+from physlab_mcp.nodes.quantum_well import NAMES, Well, WellParams, is_converged, solved, well_of
 from physlab_mcp.nodes.registry import Cap, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
@@ -89,7 +89,7 @@ class ExpectationParams(WellParams):
         "energy_unit": "eV, or natural",
         "length_unit": "nm, or natural",
         "mesh_change": "largest move of an energy between two meshes, over its height above the potential's floor",
-        "converged": "whether mesh_change is below 1e-7",
+        "converged": "whether mesh_change is below 1e-7 and every norm is 1 within 1e-8",
     },
     arrays={
         "x_nm": "positions in nm (in natural units where params was given), (grid_points,)",
@@ -120,10 +120,9 @@ def expectation(params: ExpectationParams, io: NodeIO) -> NodeResult:
     io.progress(0.5, "solved")
     spectrum = found.spectrum
     given = np.array(params.amplitudes())
-    norm_given = float(np.linalg.norm(given))
+    state, norm_given = quantum_amplitudes.normalised(given)
     if params.coefficients is not None and abs(norm_given - 1.0) > 1e-6:
         io.warn(f"The coefficients have norm {norm_given:.6g}; they are normalised.")
-    state = given / norm_given
     means, spreads = _means(params, spectrum, state)
     basic, basic_spreads = _basic(spectrum, state)
     x = np.linspace(well.low, well.high, params.grid_points)
@@ -146,7 +145,7 @@ def expectation(params: ExpectationParams, io: NodeIO) -> NodeResult:
         "energy_unit": well.energy_unit,
         "length_unit": well.length_unit,
         "mesh_change": found.change,
-        "converged": found.change < TOLERANCE,
+        "converged": is_converged(found),
     }
     arrays = {"x_nm": io.save_array("x_nm", x), "density": io.save_array("density", density)}
     return NodeResult(

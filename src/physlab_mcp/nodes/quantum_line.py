@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SERIES = {1: "Lyman", 2: "Balmer", 3: "Paschen", 4: "Brackett", 5: "Pfund", 6: "Humphreys"}
 _KNOWN_NUCLEI = (1, 2)  # those whose mass physics/hydrogen.py takes from CODATA
+_SAME_LINE = 0.01  # relative departure from the textbook wavelength beyond which a line does not get its name
 _GREEK = ("alpha", "beta", "gamma", "delta", "epsilon")
 
 
@@ -112,8 +113,18 @@ def spectral_line(params: SpectralLineParams, io: NodeIO) -> NodeResult:
     fixed_nm = hc_eV_nm / (upper - lower)
     wavelength = fixed_nm * (1.0 + (ratio or 0.0))
     measured = params.measured_nm
+    lift = hydrogen.energy_eV(params.upper_n, params.Z) - hydrogen.energy_eV(params.lower_n, params.Z)
+    usual_nm = hc_eV_nm / lift * (1.0 + (ratio or 0.0))
+    name = _line_name(params.upper_n, params.lower_n)
+    if not abs(wavelength / usual_nm - 1.0) <= _SAME_LINE:
+        plain = f"{params.upper_n} -> {params.lower_n}"
+        io.warn(
+            f"The energies give {wavelength:.6g} nm, while {name} with Z = {params.Z} lies at {usual_nm:.6g} nm; "
+            f"the line is called {plain}. Check the energies against upper_n and lower_n."
+        )
+        name = plain
     values: dict[str, Any] = {
-        "line": _line_name(params.upper_n, params.lower_n),
+        "line": name,
         "wavelength_nm": wavelength,
         "wavelength_infinite_mass_nm": fixed_nm,
         "photon_energy_eV": hc_eV_nm / wavelength,

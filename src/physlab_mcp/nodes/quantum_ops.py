@@ -230,7 +230,7 @@ def _state(params: OpsParams, dimension: int, io: NodeIO) -> Any:
     import numpy as np
 
     state = np.array(quantum_amplitudes.numbers(params.state, "state", 512))
-    norm = float(np.linalg.norm(state))
+    state, norm = quantum_amplitudes.normalised(state)
     if state.size != dimension or norm == 0.0:
         raise RequestError(
             f"The state has {state.size} amplitudes and norm {norm:g}; the operators act on {dimension} levels.",
@@ -239,7 +239,7 @@ def _state(params: OpsParams, dimension: int, io: NodeIO) -> Any:
         )
     if abs(norm - 1.0) > 1e-6:
         io.warn(f"The state has norm {norm:.6g}; it is normalised.")
-    return state / norm
+    return state
 
 
 def _rows(matrix: Any) -> list[list[list[float]]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from physlab_mcp.nodes.quantum_well import NAMES, TOLERANCE, Well, WellParams, solved, well_of
+from physlab_mcp.nodes.quantum_well import NAMES, Well, WellParams, is_converged, solved, well_of
 from physlab_mcp.nodes.registry import Cap, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
@@ -44,7 +44,7 @@ class SolveParams(WellParams):
         "energies_closed_form": "closed form; null for custom",
         "relative_error": "largest departure from the closed form, relative; null for custom",
         "mesh_change": "largest move of an energy between two meshes, over its height above the potential's floor",
-        "converged": "whether mesh_change is below 1e-7",
+        "converged": "whether mesh_change is below 1e-7 and every norm is 1 within 1e-8",
         "held": "for each level, whether the potential alone holds it, not the walls",
         "norms": "integral of |psi|^2 for each level, by independent quadrature",
         "x_mean": "<x> for each level, in length_unit",
@@ -103,7 +103,7 @@ def solve(params: SolveParams, io: NodeIO) -> NodeResult:
         "energies_closed_form": closed,
         "relative_error": None if closed is None else float(np.max(np.abs(np.array(energies) / closed - 1.0))),
         "mesh_change": found.change,
-        "converged": found.change < TOLERANCE,
+        "converged": is_converged(found),
         "held": [params.problem == "particle_in_box" or bool(one) for one in held],
         "norms": np.diag(spectrum.matrix(np.ones_like)).tolist(),
         "x_mean": np.diag(spectrum.matrix(lambda at: at)).tolist(),

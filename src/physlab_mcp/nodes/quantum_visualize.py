@@ -133,10 +133,12 @@ def _state(params: VisualizeParams) -> tuple[Any, float]:
         state = np.array(KETS[name], dtype=np.complex128)
         return state / np.linalg.norm(state), 1.0
     state = np.array(quantum_amplitudes.numbers(given, "state", MOST_LEVELS))
-    norm = float(np.linalg.norm(state))
-    if not norm > 0 or not isfinite(norm):
+    state, norm = quantum_amplitudes.normalised(state)
+    if not norm > 0:
         raise RequestError("All amplitudes are 0.", field="state", remedy="Give at least one that is not.")
-    return state / norm, norm
+    if not isfinite(norm):
+        raise RequestError("The norm does not fit a float.", field="state", remedy="Divide it by a power of ten.")
+    return state, norm
 
 
 def _wave_function(params: VisualizeParams, io: NodeIO) -> NodeResult:

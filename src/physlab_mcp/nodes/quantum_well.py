@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from physlab_mcp.physics.schrodinger_1d import Converged, Spectrum
 
 TOLERANCE = 1e-7
+NORM_TOLERANCE = 1e-8
 WALL_TOLERANCE = 1e-6
 NAMES = {"sho": "harmonic oscillator", "particle_in_box": "particle in a box", "custom": "custom potential"}
 
@@ -104,6 +105,21 @@ class WellParams(VisualParams):
             _check_formula(self)
         return self
 
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        natural = self.params
+        owners = {
+            "hbar_omega_eV": (self.hbar_omega_eV, "sho"),
+            "width_nm": (self.width_nm, "particle_in_box"),
+            "parameters": (self.parameters or None, "custom"),
+            "params.L": (natural.L if natural else None, "particle_in_box"),
+            "params.length": (natural.length if natural else None, "particle_in_box"),
+        }
+        for name, (value, owner) in owners.items():
+            if value is not None and self.problem != owner:
+                raise ValueError(f"{name} belongs to problem {owner}, not to {self.problem}; leave it out")
+        return self
+
 
 @dataclass(frozen=True)
 class Well:
@@ -185,14 +201,32 @@ def solved(params: WellParams, well: Well, io: NodeIO) -> Converged:
             field="potential_eV" if params.problem == "custom" else "grid_points",
             remedy="Give a potential that is finite between the walls, and enough grid_points.",
         ) from error
-    if found.change > TOLERANCE:
+    if not found.change < TOLERANCE:
         io.warn(
             f"A finer mesh still moves an energy by {found.change:.1e} (relative), so the energies are not converged; "
+            "raise grid_points, or make the potential less steep."
+        )
+    gap = norm_gap(found.spectrum)
+    if not gap <= NORM_TOLERANCE:
+        io.warn(
+            f"The norm of a state departs from 1 by {gap:.1e}, so the mesh does not resolve it and it is not converged; "
             "raise grid_points, or make the potential less steep."
         )
     if params.problem != "particle_in_box":
         _check_walls(params, found.spectrum, io)
     return found
+
+
+def norm_gap(spectrum: Spectrum) -> float:
+    """Largest departure of a state's norm from 1, by independent quadrature."""
+    import numpy as np
+
+    return float(np.max(np.abs(np.diag(spectrum.matrix(np.ones_like)) - 1.0)))
+
+
+def is_converged(found: Converged) -> bool:
+    """Whether neither the energies nor the norms tell of too coarse a mesh."""
+    return bool(found.change < TOLERANCE and norm_gap(found.spectrum) <= NORM_TOLERANCE)
 
 
 def _check_walls(params: WellParams, spectrum: Spectrum, io: NodeIO) -> None:

@@ -41,8 +41,8 @@ def levels(title: str, well: tuple[Any, Any], energies: Sequence[float], psi: An
         axes.plot(x, energy + height * row, color=colour, linewidth=1.5)
         axes.fill_between(x, energy, energy + height * row, color=colour, alpha=0.15, linewidth=0)
     side = axes.secondary_yaxis("right")
-    numbers = _apart(energies, 0.035 * (roof - low))
-    side.set_yticks([energies[n] for n in numbers], [f"{energies[n]:.4g}" for n in numbers])
+    groups = apart(energies, 0.035 * (roof - low))
+    side.set_yticks([energies[one[0]] for one in groups], [level_label(energies, one) for one in groups])
     side.tick_params(length=0, labelsize=8)
     side.spines["right"].set_visible(False)
     axes.set(xlim=(left, right), ylim=(low, roof), xlabel=f"${labels[0][0]}${labels[0][1:]}", ylabel=labels[1])
@@ -51,13 +51,24 @@ def levels(title: str, well: tuple[Any, Any], energies: Sequence[float], psi: An
     return figure
 
 
-def _apart(energies: Sequence[float], least: float) -> list[int]:
-    """Indices of levels whose labels do not touch."""
-    kept: list[int] = []
+def apart(energies: Sequence[float], least: float) -> list[list[int]]:
+    """Levels by the labels they share, so that labels do not touch: a label stands at the first of its levels."""
+    groups: list[list[int]] = []
     for index, energy in enumerate(energies):
-        if not kept or energy - energies[kept[-1]] >= least:
-            kept.append(index)
-    return kept
+        if groups and energy - energies[groups[-1][0]] < least:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def level_label(energies: Sequence[float], group: Sequence[int]) -> str:
+    """The energy of a level, or the numbers and energies of several that lie close."""
+    first, last = (f"{energies[group[end]]:.4g}" for end in (0, -1))
+    if len(group) == 1:
+        return first
+    name = ", ".join(f"$E_{{{n}}}$" for n in group) if len(group) < 4 else f"$E_{{{group[0]}}}$ … $E_{{{group[-1]}}}$"
+    return f"{name}: {first}" + (f" … {last}" if last != first else "")
 
 
 def transmission(

@@ -227,6 +227,17 @@ def solve_linear(basis: Any, y: Any, weights: Any) -> Any:
     return found / lengths
 
 
+def moved_powers(origin: float, degree: int) -> Any:
+    """The matrix (degree + 1, degree + 1) from coefficients of powers of x - origin to those of powers of x."""
+    from math import comb
+
+    turn = np.zeros((degree + 1, degree + 1))
+    for power in range(degree + 1):
+        for k in range(power + 1):
+            turn[k, power] = comb(power, k) * (-origin) ** (power - k)
+    return turn
+
+
 def legendre_frame(x: Any, degree: int) -> tuple[Any, Any]:
     """Legendre polynomials over the range of x (n, degree + 1), and the matrix from their coefficients to c0, c1, ….
 

@@ -20,7 +20,9 @@ Stability = Literal["stable", "unstable", "neutral"]
 
 SEARCH_POINTS = 97  # a side of the grid whose cells are searched for fixed points
 MERGE = 1e-4  # of the box: fixed points nearer than this count as one
-NEUTRAL = 1e-6  # of the eigenvalues' size: real parts below it count as zero
+NOISE = 1e-9  # of the largest derivative of a rate: what differences cannot tell from zero
+PARALLEL = 1e-7  # what double zeros leave of the sine of the angle between both rows of the Jacobian
+SECANT = 0.01  # of the box
 MOST_STEPS = 20_000
 
 
@@ -40,8 +42,10 @@ def fixed_points(fx: Function, fy: Function, box: Box) -> list[FixedPoint]:
     """All fixed points in the box that a 97 x 97 grid can tell apart, sorted by x, then y.
 
     Newton's iteration from every cell in which both rates may vanish; kept where the rates are below 1e-9 of their
-    typical size. Where fixed points fill a line, points of that line come out.
+    typical size. Where fixed points fill a line, points of that line come out; none where both rates vanish everywhere.
     """
+    if vanishes(fx, fy, box):
+        return []
     x, y = np.linspace(box[0], box[1], SEARCH_POINTS), np.linspace(box[2], box[3], SEARCH_POINTS)
     grid_x, grid_y = np.meshgrid(x, y)
     u, v = fx(grid_x, grid_y), fy(grid_x, grid_y)
@@ -65,6 +69,14 @@ def fixed_points(fx: Function, fy: Function, box: Box) -> list[FixedPoint]:
         if not any(near):
             found.append((_tidy(px, box[1] - box[0]), _tidy(py, box[3] - box[2]), float(residual[index])))
     return [_point(fx, fy, one, box) for one in sorted(found)]
+
+
+def vanishes(fx: Function, fy: Function, box: Box) -> bool:
+    """Whether both rates are zero at 97 x 97 points that lie on no regular pattern of the box."""
+    shares = np.modf(0.6180339887498949 * np.arange(1, SEARCH_POINTS + 1))[0]
+    x = (box[0] + shares * (box[1] - box[0]))[None, :]
+    y = (box[2] + shares * (box[3] - box[2]))[:, None]
+    return all(not np.any(rate(x, y)) for rate in (fx, fy))  # nan counts as something
 
 
 def _typical(values: Array) -> float:
@@ -113,8 +125,15 @@ def _point(fx: Function, fy: Function, found: tuple[float, float, float], box: B
     slopes = jacobian(fx, fy, np.array(x), np.array(y), box)
     if not np.isfinite(slopes).all():
         return FixedPoint(x, y, "degenerate", "neutral", (complex("nan"), complex("nan")), residual)
-    # Differences leave rounding where a derivative is zero; it would split double eigenvalues.
-    slopes[np.abs(slopes) < 1e-9 * np.abs(slopes).max()] = 0.0
+    # In units of the box, which leaves the eigenvalues as they are, all entries of a row are known alike.
+    sides = np.array([box[1] - box[0], box[3] - box[2]])
+    slopes = slopes * (sides / sides[:, None])
+    # At a double zero, known to about the root of rounding, a rate's slope is nothing beside that of its secants.
+    far = SECANT * np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]) * sides
+    for row, rate, side in zip(slopes, (fx, fy), sides, strict=True):
+        secants = np.abs(rate(x + far[:, 0], y + far[:, 1])) / (SECANT * side)
+        if np.abs(row).max() < 1e-5 * np.max(secants[np.isfinite(secants)], initial=0.0):
+            row[:] = 0.0
     kind, stability, values = classify(slopes)
     return FixedPoint(x, y, kind, stability, values, residual)
 
@@ -122,21 +141,36 @@ def _point(fx: Function, fy: Function, found: tuple[float, float, float], box: B
 def classify(slopes: Array) -> tuple[Kind, Stability, tuple[complex, complex]]:
     """Kind, stability and eigenvalues of a Jacobian (2, 2), by trace and determinant.
 
-    Real parts and determinants below 1e-6 of the matrix's size count as zero: a linear centre may be a weak focus.
+    Every entry is taken to be known to 1e-9 of the largest in its row, which differences reach. A trace within what
+    follows from that counts as zero (a linear centre may be a weak focus), and so does the determinant of rows that
+    are parallel to 1e-7, however far the eigenvalues lie apart.
     """
-    trace, determinant = float(np.trace(slopes)), float(np.linalg.det(slopes))
-    size = float(np.linalg.norm(slopes))
-    root = np.sqrt(complex(0.25 * trace * trace - determinant))
-    if abs(root) < NEUTRAL * size:
-        root = 0j
-    values = (complex(0.5 * trace + root), complex(0.5 * trace - root))
-    if size == 0.0 or abs(determinant) < NEUTRAL * size * size:
-        return "degenerate", "neutral", values
+    size = float(np.abs(slopes).max())
+    if size == 0.0:
+        return "degenerate", "neutral", (0j, 0j)
+    scaled = slopes / size
+    noise = NOISE * np.abs(scaled).max(axis=1)
+    # Differences leave rounding where a derivative is zero; it would split double eigenvalues.
+    (a, b), (c, d) = np.where(np.abs(scaled) < noise[:, None], 0.0, scaled).tolist()
+    trace, determinant = a + d, a * d - b * c
+    trace_noise = float(noise.sum())
+    determinant_noise = float((abs(a) + abs(b)) * noise[1] + (abs(c) + abs(d)) * noise[0])
+    square = 0.25 * trace * trace - determinant
+    root = np.sqrt(complex(square)) if abs(square) > 0.5 * abs(trace) * trace_noise + determinant_noise else 0j
+    values = (0.5 * trace + root, 0.5 * trace - root)
+    if root.real:
+        # The smaller one from the product of both: the difference would lose its digits.
+        large = max(values, key=abs)
+        pair = (large, determinant / large)
+        values = max(pair, key=lambda one: one.real), min(pair, key=lambda one: one.real)
+    told = (complex(values[0]) * size, complex(values[1]) * size)
+    if abs(determinant) <= PARALLEL / NOISE * determinant_noise:
+        return "degenerate", "neutral", told
     if determinant < 0:
-        return "saddle", "unstable", values
-    if root.imag and abs(trace) < NEUTRAL * size:
-        return "centre", "neutral", values
-    return ("focus" if root.imag else "node"), ("stable" if trace < 0 else "unstable"), values
+        return "saddle", "unstable", told
+    if root.imag and abs(trace) <= trace_noise:
+        return "centre", "neutral", told
+    return ("focus" if root.imag else "node"), ("stable" if trace < 0 else "unstable"), told
 
 
 @dataclass(frozen=True)

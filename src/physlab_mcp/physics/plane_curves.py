@@ -60,6 +60,32 @@ def measure(curve: Curve, t_min: float, t_max: float, *, tolerance: float = 1e-9
     return Measure(length, change, settled, closed, area if closed else None)
 
 
+def poles(function: Callable[[Array], Array], x: Array, y: Array) -> tuple[npt.NDArray[np.intp], Array]:
+    """Where function has poles between its samples y (points,) at x (points,), and before which samples.
+
+    Indices k (poles,), each with a pole between the finite sample k and the next one, and the places (poles,).
+
+    Halves every gap over which the sign changes, 30 times; at a pole the values grow without end, at a root they
+    shrink, at a step they stay. Odd poles only (1/x, tan x): an even one changes no sign. At most 1000 gaps.
+    """
+    sound = np.flatnonzero(np.isfinite(y))
+    changes = np.flatnonzero(np.sign(y[sound[:-1]]) * np.sign(y[sound[1:]]) < 0)[:1000]
+    gaps, ends = sound[changes], sound[changes + 1]
+    left, right = x[gaps], x[ends]
+    at_left, at_right = y[gaps], y[ends]
+    start = np.maximum(np.abs(at_left), np.abs(at_right))
+    for _ in range(30):
+        # Not the middle, which hits a pole at 0 exactly and has no value there.
+        middle = left + 0.4657 * (right - left)
+        here = function(middle)
+        same = np.sign(here) == np.sign(at_left)
+        left, at_left = np.where(same, middle, left), np.where(same, here, at_left)
+        right, at_right = np.where(same, right, middle), np.where(same, at_right, here)
+    with np.errstate(invalid="ignore"):
+        true = np.minimum(np.abs(at_left), np.abs(at_right)) > 1e3 * start
+    return gaps[true], 0.5 * (left + right)[true]
+
+
 def _chords(x: Array, y: Array) -> tuple[float, float]:
     """Sum of chord lengths and half the sum of cross products x dy - y dx, over pieces with two finite ends."""
     dx, dy = np.diff(x), np.diff(y)

@@ -111,22 +111,39 @@ def _panels(function: Function, box: Box, panels: int) -> float | None:
     return total if np.isfinite(total) else None
 
 
-def jacobian(fx: Function, fy: Function, x: Array, y: Array, box: Box) -> Array:
+def settled_jacobian(fx: Function, fy: Function, x: Array, y: Array, box: Box) -> Array:
+    """As `jacobian`, but nan where the field is undefined or a step a quarter as long changes the derivatives.
+
+    Next to a pole both steps differ by more than 1e-3 of the derivatives, and neither is one.
+    """
+    rough, fine = (jacobian(fx, fy, x, y, box, step=step) for step in (STEP, 0.25 * STEP))
+    sides = np.array([box[1] - box[0], box[3] - box[2]])
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.hypot(*np.broadcast_arrays(fx(x, y), fy(x, y)))
+        finite = size[np.isfinite(size)]
+        rounding = 1e-9 * (size + (float(np.median(finite)) if finite.size else 0.0))
+        # In units of the box all derivatives are of one size, and rounding is that of the field.
+        change = np.abs((fine - rough) * sides).max(axis=(-2, -1))
+        good = change <= 1e-3 * np.abs(fine * sides).max(axis=(-2, -1)) + rounding
+    return np.where(good[..., None, None], fine, np.nan)
+
+
+def jacobian(fx: Function, fy: Function, x: Array, y: Array, box: Box, *, step: float = STEP) -> Array:
     """Derivatives [[dfx/dx, dfx/dy], [dfy/dx, dfy/dy]] at points x, y of any one shape: (..., 2, 2).
 
     Central differences of fourth order (Abramowitz and Stegun, 25.3.21 and its five-point kin) with a step of
-    1e-4 of the box; nan where the stencil leaves the function's domain.
+    `step` of the box; nan where the stencil leaves the function's domain.
     """
     x, y = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
-    steps = (STEP * (box[1] - box[0]), STEP * (box[3] - box[2]))
+    steps = (step * (box[1] - box[0]), step * (box[3] - box[2]))
     rows: list[Array] = []
     for function in (fx, fy):
         columns: list[Array] = []
-        for axis, step in enumerate(steps):
-            dx, dy = (step, 0.0) if axis == 0 else (0.0, step)
+        for axis, length in enumerate(steps):
+            dx, dy = (length, 0.0) if axis == 0 else (0.0, length)
             with np.errstate(invalid="ignore", over="ignore"):
                 near = function(x + dx, y + dy) - function(x - dx, y - dy)
                 far = function(x + 2 * dx, y + 2 * dy) - function(x - 2 * dx, y - 2 * dy)
-                columns.append((8.0 * near - far) / (12.0 * step))
+                columns.append((8.0 * near - far) / (12.0 * length))
         rows.append(np.stack(columns, axis=-1))
     return np.stack(rows, axis=-2)

@@ -75,28 +75,45 @@ def _without_trend(y: Any, detrend: str) -> Any:
 def dominant(found: Spectrum, sample_rate_Hz: float) -> tuple[float, float] | None:
     """Frequency in Hz and amplitude of the strongest line but the constant; None where there is none.
 
-    The transform is taken at any frequency, and its greatest value near the strongest sample of the spectrum sought: for
-    one sine far from 0 and from half the sample rate the error is a small part of the resolution.
+    The weighted mean is taken off first, so that a constant does not leak into its neighbours; then a sine and a constant
+    are fitted together at any frequency near the strongest sample of what is left (least squares with the window as
+    weights): for one sine with an offset both numbers are exact. Near 0 and half the sample rate, where a sine has too
+    few turns or samples, the amplitude is that of the transform.
     """
     from scipy.optimize import minimize_scalar
 
-    frequency, amplitude, step = found.frequency_Hz, found.amplitude, found.frequency_Hz[1]
+    frequency, step = found.frequency_Hz, found.frequency_Hz[1]
+    total = float(found.window.sum())
+    samples = found.samples - found.window * (float(found.samples.sum()) / total)
+    amplitude = 2 * np.abs(np.fft.rfft(samples, round(sample_rate_Hz / step))) / total
+    if frequency[-1] >= sample_rate_Hz / 2 * (1 - 1e-9):
+        amplitude[-1] /= 2
     inner = frequency >= min(found.resolution_Hz, frequency[-1]) * (1 - 1e-9)
     size = float(np.abs(found.samples).max())
     if not inner.any() or float(amplitude[inner].max()) <= 1e-12 * size or size == 0:
         return None
     peak = int(np.flatnonzero(inner)[np.argmax(amplitude[inner])])
-    steps = np.arange(found.samples.size)
-    total = float(found.window.sum())
+    steps = np.arange(samples.size) - (samples.size - 1) / 2
+    weights = np.sqrt(np.maximum(found.window, 0.0))  # rounding may leave a window below 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = np.where(weights > 1e-8, samples / weights, 0.0)
 
-    def strength(at: float) -> float:
-        turn = np.exp(-2j * np.pi * (at / sample_rate_Hz) * steps)
-        return 2 * abs(complex(found.samples @ turn)) / total
+    def fitted(at: float) -> tuple[float, float]:
+        """Share of the weighted squares explained, and the amplitude."""
+        angle = (2 * np.pi * at / sample_rate_Hz) * steps
+        columns = np.stack([np.cos(angle) * weights, np.sin(angle) * weights, weights])
+        right = columns @ level
+        found_at, *_ = np.linalg.lstsq(columns @ columns.T, right, rcond=1e-9)
+        return float(found_at @ right), float(np.hypot(found_at[0], found_at[1]))
 
     low, high = max(frequency[peak] - step, 0.5 * found.resolution_Hz), min(frequency[peak] + step, sample_rate_Hz / 2)
-    if peak == amplitude.size - 1 and found.samples.size % 2 == 0:  # at half the rate a line is its own mirror
+    if peak == amplitude.size - 1 and samples.size % 2 == 0:  # at half the rate a line is its own mirror
         return float(frequency[peak]), float(amplitude[peak])
-    done = minimize_scalar(
-        lambda at: -strength(at), bounds=(low, high), method="bounded", options={"xatol": 1e-7 * step}
+    done: Any = minimize_scalar(
+        lambda at: -fitted(at)[0], bounds=(low, high), method="bounded", options={"xatol": 1e-7 * step}
     )
-    return float(done.x), strength(float(done.x))
+    place = float(done.x)
+    if found.resolution_Hz <= place <= sample_rate_Hz / 2 - found.resolution_Hz:
+        return place, fitted(place)[1]
+    steady = np.exp(-2j * np.pi * (place / sample_rate_Hz) * steps)
+    return place, 2 * abs(complex(samples @ steady)) / total
