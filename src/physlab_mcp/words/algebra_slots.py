@@ -8,6 +8,7 @@ from typing import Any
 from physlab_mcp.words.draft import Draft
 from physlab_mcp.words.formula_slots import names_in
 from physlab_mcp.words.formulas import Formula
+from physlab_mcp.words.ranges import list_from
 
 _SPREAD = ("±", "+/-")
 _OPERATORS = frozenset(["sx", "sy", "sz", "a", "adag", "n", "x", "p", "identity"])
@@ -21,6 +22,10 @@ def fill_algebra(draft: Draft) -> None:
         _measured(draft)
     if "matrix" in draft.slots:
         _matrices(draft)
+    if draft.type.name == "data.statistics":
+        _sample(draft)
+    if draft.type.name == "plot.heatmap":
+        _table(draft)
     if "ics" in draft.slots:
         _conditions(draft)
     if "operators" in draft.slots and "task" in draft.slots:
@@ -72,6 +77,25 @@ def _matrices(draft: Draft) -> None:
             draft.give(name, rows, (at,))
 
 
+def _sample(draft: Draft) -> None:
+    """`the statistics of 1, 2, 3 and 4`: all the numbers of the clause, in one row."""
+    numbers = draft.free("number")
+    found = list_from(draft.tokens, numbers[0]) if numbers else None
+    plain = found is not None and not any(one.unit for one in found[0])
+    if found is not None and plain and len(found[0]) == len(numbers) > 2 and not draft.free("file", "list"):
+        lead = [at for at in (numbers[0] - 1,) if at >= 0 and draft.tokens[at].low in ("numbers", "values", "data")]
+        draft.give("y", [one.value for one in found[0]], (*lead, *found[1]))
+
+
+def _table(draft: Draft) -> None:
+    """`a heat map of [[1, 2], [3, 4]]`: rows of plain numbers."""
+    for at in draft.free("list"):
+        rows = _entries(draft.tokens[at].value) or []
+        numbers = all(isinstance(item, int | float) for row in rows for item in row)
+        if rows and numbers and len({len(row) for row in rows}) == 1:
+            draft.give("z", rows, (at,))
+
+
 def _conditions(draft: Draft) -> None:
     """`y(0) = 1` and `y'(0) = 0`."""
     found: dict[str, Any] = {}
@@ -106,6 +130,10 @@ def settle_ode(draft: Draft) -> None:
 
 def _operators(draft: Draft) -> None:
     tokens = draft.tokens
+    pauli = [at for at in draft.free("word") if re.fullmatch(r"sigma_[xyz]", tokens[at].low)]
+    if pauli:
+        draft.give("operators", [f"s{tokens[at].low[-1]}" for at in pauli], pauli)
+        return
     spoken = [(at, {"position": "x", "momentum": "p"}.get(tokens[at].low)) for at in draft.free("word")]
     spoken = [(at, name) for at, name in spoken if name]
     if spoken and not any(tokens[at].text in _OPERATORS - {"a"} for at in draft.free("word")):

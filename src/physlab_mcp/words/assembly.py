@@ -136,6 +136,12 @@ class Assembly:
         later = {made.id for made in self.nodes[-1:]}
         return [made.id for made in self.nodes if made.used and made.id not in taken | later]
 
+    def left_over(self) -> list[str]:
+        """Files that are read and not used, while another one is."""
+        taken = {place.node for made in self.nodes for place in places_in(dict(made.params))}
+        files = [made.id for made in self.nodes if made.type.name == "data.import"]
+        return [one for one in files if one not in taken] if taken.intersection(files) else []
+
     def spec(self, text: str) -> dict[str, Any]:
         """The spec as JSON."""
         nodes: list[dict[str, Any]] = []

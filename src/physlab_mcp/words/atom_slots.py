@@ -12,6 +12,7 @@ _LETTERS = "spdfghik"
 _ELEMENTS = MappingProxyType(
     {"helium": 2, "lithium": 3, "beryllium": 4, "boron": 5, "carbon": 6, "nitrogen": 7, "oxygen": 8, "neon": 10}
 )
+_SERIES = MappingProxyType({"lyman": 1, "balmer": 2, "paschen": 3, "brackett": 4, "pfund": 5, "humphreys": 6})
 _CHARGES = MappingProxyType({"singly": 1, "doubly": 2, "triply": 3})
 
 
@@ -30,8 +31,38 @@ def fill_atoms(draft: Draft) -> None:
             lower, upper = draft.tokens[at].value
             draft.give("lower_n", lower, (at,))
             draft.give("upper_n", upper, (at,))
+        for at, shell in _series(draft):
+            draft.give("lower_n", shell, (at,))
     if "Z" in names:
         _charge(draft)
+
+
+def _series(draft: Draft) -> list[tuple[int, int]]:
+    """The named series: where each stands, and the shell that its lines end on."""
+    return [(at, _SERIES[one.low]) for at, one in enumerate(draft.tokens) if one.kind == "word" and one.low in _SERIES]
+
+
+def shells(draft: Draft, low: int, high: int, indices: tuple[int, ...]) -> None:
+    """`from n = 4 to n = 2` is one line; `Balmer lines from n = 3 to 7` are the lines that end on the series' shell."""
+    series = {shell for _, shell in _series(draft)}
+    several = any(one.low in ("lines", "transitions", "wavelengths") for one in draft.tokens)
+    between = any(one.low == "between" for one in draft.tokens)
+    if len(series) == 1:
+        (end,) = series
+        if end in (low, high) and max(low, high) > end and not (several and low < high):
+            draft.give("upper_n", max(low, high), indices)
+            draft.give("lower_n", end, indices)
+            return
+        if several and end < low < high <= end + 100:
+            draft.take(*indices)
+            draft.params["upper_n"], draft.space["upper_n"] = low, list(range(low, high + 1))
+            draft.give("lower_n", end, indices)
+            return
+    elif not series and not several and (low > high or between):
+        draft.give("upper_n", max(low, high), indices)
+        draft.give("lower_n", min(low, high), indices)
+        return
+    draft.doubt(indices, "one line leads from a higher shell to a lower one: write upper n = … and lower n = ….")
 
 
 def _possible(draft: Draft, at: int) -> bool:
@@ -84,6 +115,10 @@ def _superposition(draft: Draft, states: list[int]) -> None:
 def _transition(draft: Draft, states: list[int]) -> None:
     possible = [_possible(draft, at) for at in states]
     if all(possible):
+        first, last = (draft.tokens[at].value[0] for at in states)
+        if first < last and any(draft.tokens[at].low == "to" for at in range(states[0], states[1])):
+            draft.doubt(range(states[0], states[1] + 1), "light is emitted from the higher state to the lower one.")
+            return
         shells = sorted(draft.tokens[at].value[0] for at in states)
         draft.give("lower_n", shells[0], states)
         draft.give("upper_n", shells[1], states)

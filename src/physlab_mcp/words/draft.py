@@ -103,6 +103,10 @@ class Draft:
         self.take(*some)
         self.problems.append(Unparsed(self.clause.phrase(some), reason))
 
+    def problem(self, phrase: str, reason: str) -> None:
+        """Record a phrase that cannot be meant as it stands."""
+        self.problems.append(Unparsed(phrase, reason))
+
     def give(self, name: str, value: Any, indices: Iterable[int]) -> bool:
         """Fill a slot; False, with a doubt, if other words filled it with something else."""
         some = tuple(indices)

@@ -124,7 +124,7 @@ def _equation(draft: Draft, slot: Slot, text: str, where: tuple[int, ...]) -> No
     draft.take(*where)
     draft.params[slot.name] = [*(before if isinstance(before, list) else [before]), text]
     names = sorted(names_in(draft))
-    if len(names) == len(draft.params[slot.name]):
+    if len(names) == len(draft.params[slot.name]) and not draft.stated("symbols"):
         draft.params["symbols"] = names
 
 

@@ -32,6 +32,8 @@ POINTERS = frozenset(
     ]
 )
 _STRONG = frozenset(["it", "its", "them", "their", "result", "results", "output", "outcome"])
+_RESULTS = frozenset(["spectrum", "density"])  # made by some node types only
+_ANALYSES = frozenset(["data.fft", "data.statistics", "data.fit"])
 FILE_NODE = "data.import"
 
 
@@ -43,8 +45,21 @@ def link(draft: Draft) -> None:
 
 
 def pointers(draft: Draft) -> list[int]:
-    """Words that point at something earlier."""
-    return [at for at, one in enumerate(draft.tokens) if one.kind == "word" and one.low.removesuffix("'s") in POINTERS]
+    """Words that point at something earlier; a spectrum or a density only where this or an earlier node has one."""
+    words = [(at, one.low.removesuffix("'s")) for at, one in enumerate(draft.tokens) if one.kind == "word"]
+    return [at for at, word in words if word in POINTERS and (word not in _RESULTS or _has(draft, word))]
+
+
+def worked_on(draft: Draft) -> list[int]:
+    """`the filtered signal`, where that is what the node takes."""
+    taken = [one["$from"] for one in draft.params.values() if isinstance(one, dict) and "$from" in one]
+    words = {stem(word) for made in draft.earlier if made.id in taken for word in made.type.words}
+    return [at for at, one in enumerate(draft.tokens) if one.low.endswith("ed") and stem(one.low) in words]
+
+
+def _has(draft: Draft, word: str) -> bool:
+    types = [draft.type, *(made.type for made in draft.earlier)]
+    return any(word in name for one in types for name in (*one.words, *one.arrays, *one.outputs))
 
 
 def strong_pointers(draft: Draft) -> list[int]:
@@ -89,12 +104,27 @@ def _fill(draft: Draft, inlet: Inlet) -> None:
             continue
         if _disputed(draft, made, pointing):
             return
+        if _sideways(draft, made, pointing, inlet):
+            return
         others = [one.id for one in draft.earlier if one is not made and any(_offers(one, k) for k in inlet.keys)]
         if others or not pointing:
             draft.notes.append(f"{draft.type.name} takes the {key.partition('.')[2]} of {made.id}")
         _join(draft, inlet, made, key, ())
         draft.take(*pointing)
         return
+
+
+def _sideways(draft: Draft, made: Made, pointing: list[int], inlet: Inlet) -> bool:
+    """`the FFT and the statistics`: not said whether the second takes the first's result or what both come from."""
+    own = " ".join(draft.type.words)
+    told = [draft.tokens[at].low for at in pointing]
+    clear = [word for word in told if word not in ("data", "signal", "that", "this") and word not in own]
+    others = [one.id for one in draft.earlier if one is not made and any(_offers(one, key) for key in inlet.keys)]
+    both = draft.type.name.startswith("data.") and made.type.name in _ANALYSES
+    if not both or not others or clear:
+        return False
+    draft.doubt(pointing or range(len(draft.tokens)), f"of which, {' or '.join([*others, made.id])}?")
+    return True
 
 
 def _disputed(draft: Draft, made: Made, words: list[int]) -> bool:

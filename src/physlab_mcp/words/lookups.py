@@ -37,6 +37,7 @@ _COMMON = MappingProxyType(
     }
 )
 _PLACES = frozenset(("in", "of", "the", "a", "an"))
+_DEGREES = MappingProxyType({"C": "degC", "F": "degF", "K": "kelvin"})  # where a capacitance or a charge makes no sense
 _INTO = frozenset(("to", "into", "in", "as"))
 
 
@@ -173,6 +174,7 @@ def read_conversion(draft: Draft) -> None:
         draft.doubt(range(min([*numbers, last]), last + 1), "into which unit? Say, for example, to joules.")
         return
     unit, where = target
+    numbers = [at for at in numbers if at not in where]
     if not numbers:
         _of_output(draft, unit, where)
         return
@@ -185,6 +187,9 @@ def read_conversion(draft: Draft) -> None:
     if not token.unit:
         draft.doubt(span, f"{token.text} has no unit that is known.")
         return
+    if {token.unit, unit} <= {*_DEGREES, *_DEGREES.values()} and not fits(token.unit, unit):
+        token, unit = token._replace(unit=_DEGREES.get(token.unit, token.unit)), _DEGREES.get(unit, unit)
+        draft.notes.append(f"temperatures: from {token.unit} to {unit}")
     if not fits(token.unit, unit):
         draft.doubt(span, f"{token.unit} is {dimension(token.unit)}, but {unit} is {dimension(unit)}.")
         return

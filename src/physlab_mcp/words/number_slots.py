@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from physlab_mcp.words.atom_slots import shells
 from physlab_mcp.words.draft import Draft
 from physlab_mcp.words.fields import Slot
 from physlab_mcp.words.formula_slots import named_before
@@ -12,31 +13,13 @@ from physlab_mcp.words.ranges import Range, list_from, ranges_in
 
 _LINKING = frozenset(
     [
-        "of",
-        "is",
-        "are",
-        "=",
-        ":",
-        "the",
-        "a",
-        "an",
-        "to",
-        "at",
-        "about",
-        "approximately",
-        "around",
-        "equal",
-        "by",
-        "was",
-        "be",
-        "value",
-        "than",
-        ",",
-        "has",
+        *("of", "is", "are", "=", ":", "the", "a", "an", "to", "at", "about", "approximately", "around", "equal"),
+        *("by", "was", "be", "value", "than", ",", "has"),
     ]
 )
 _BETWEEN = frozenset(("lowest", "first", "energy", "equidistant", "different", "quantum", "of", "time", "data", "more"))
 _STEPPING = ("step", "value", "point")
+_DIMENSIONS = frozenset(("high", "tall", "wide", "thick", "broad", "deep"))
 _LEADS = frozenset(["from", "between", "in", "over", "for", "with", "at", "on", "under", "during"])
 
 
@@ -97,6 +80,12 @@ def _bounds(draft: Draft, one: Range, *, named: bool = False) -> bool:
         _give_pair(draft, one, twin[1], twin[0])
     if pair is not None:
         return _give_pair(draft, one, where, pair)
+    sides = ["x_min", "x_max", "y_min", "y_max"]
+    if not name and set(sides) <= set(names) and len(ranges_in(draft.tokens)) == 1 and not one.unit:
+        _give_pair(draft, one, (), sides[:2])
+        draft.notes.append("the range holds for x and for y")
+        draft.take(*(at for at, token in enumerate(draft.tokens) if token.low in ("directions", "axes")))
+        return _give_pair(draft, one, (), sides[2:])
     if "bounds" in names and "symbol" in names:
         if name and draft.params.get("symbol", name) != name:
             return False
@@ -175,8 +164,7 @@ def _pair_of_words(draft: Draft, one: Range) -> bool:
         if all(isinstance(end, int) for end in ends):
             name, where = _variable(draft, one)
             if name in ("", "n"):
-                draft.give("upper_n", max(ends), (*where, *one.indices))
-                draft.give("lower_n", min(ends), (*where, *one.indices))
+                shells(draft, ends[0], ends[1], (*where, *one.indices))
                 return True
     banded = draft.params.get("kind") in ("bandpass", "bandstop")
     if banded and {"low_Hz", "high_Hz"} <= set(draft.slots):
@@ -198,11 +186,14 @@ def _swept_range(draft: Draft, one: Range) -> bool:
     if found is None and one.name in draft.slots:
         found = (draft.slots[one.name], ())
     if found is None:
-        found = _swept_apart(draft, one)
+        found = _swept_apart(draft, one.indices[0], one.unit)
     if found is None:
         return False
     slot, where = found
     indices = (*where, *one.indices)
+    if _numbered(draft, slot):
+        draft.doubt(indices, f"{slot.name} says how many; which ones is not read.")
+        return True
     shown = tuple(i for i in one.indices if draft.tokens[i].kind != "word" or draft.tokens[i].low in ("to", "and"))
     ends = [draft.number(slot, token) for token in (one.low, one.high)]
     wrong = next((end for end in ends if isinstance(end, str)), None)
@@ -219,13 +210,19 @@ def _swept_range(draft: Draft, one: Range) -> bool:
     return True
 
 
-def _swept_apart(draft: Draft, one: Range) -> tuple[Slot, tuple[int, ...]] | None:
+def _numbered(draft: Draft, slot: Slot) -> bool:
+    """Whether `levels 3 to 6` numbers what the parameter only counts."""
+    running = {"sweep", "vary", "scan", "varying", "sweeping", "scanning", "number", "many"}
+    return slot.name in ("levels", "level") and not running & {one.low for one in draft.tokens}
+
+
+def _swept_apart(draft: Draft, before: int, unit: str) -> tuple[Slot, tuple[int, ...]] | None:
     """`vary the width of … from 1 to 2 nm`: the slot stands behind the verb, apart from the range."""
-    for at, token in enumerate(draft.tokens[: one.indices[0]]):
+    for at, token in enumerate(draft.tokens[:before]):
         if token.low in ("sweep", "vary", "scan", "varying", "sweeping", "scanning"):
             start = at + 1 + (draft.tokens[at + 1].low == "the" if at + 1 < len(draft.tokens) else 0)
             for end in range(min(start + 4, len(draft.tokens)), start, -1):
-                found = _swept(draft, end - 1, one.unit)
+                found = _swept(draft, end - 1, unit)
                 if found is not None and found[1] == tuple(range(start, end)):
                     return found
     return None
@@ -268,10 +265,10 @@ def _sweep(draft: Draft, slot: Slot, block: Any, first: Any, indices: tuple[int,
 def _swept_list(draft: Draft, values: list[Any], indices: tuple[int, ...], at: int) -> bool:
     head = at - 1
     lead: list[int] = []
-    while head >= 0 and draft.tokens[head].low in ("of", "=", ":", "in", "is", "are", "at", "the", "from"):
+    while head >= 0 and draft.tokens[head].low in ("of", "=", ":", "in", "is", "are", "at", "the", "from", "over"):
         lead.append(head)
         head -= 1
-    found = _swept(draft, head, values[0].unit)
+    found = _swept(draft, head, values[0].unit) or _swept_apart(draft, at, values[0].unit)
     if found is None:
         return False
     slot, where = found
@@ -279,6 +276,11 @@ def _swept_list(draft: Draft, values: list[Any], indices: tuple[int, ...], at: i
     if any(isinstance(number, str) for number in numbers):
         return False
     everything = (*where, *lead, *indices)
+    if _numbered(draft, slot):
+        if "their values" in slot.about:
+            return draft.give(slot.name, sorted(numbers), everything) or True
+        draft.doubt(everything, f"{slot.name} says how many; which ones is not read.")
+        return True
     if len(set(numbers)) < len(numbers):
         draft.doubt(everything, "the same value stands twice.")
         return True
@@ -319,6 +321,9 @@ def _claims(draft: Draft, at: int) -> list[_Claim]:
     token = draft.tokens[at]
     slots = [slot for slot in draft.slots.values() if slot.number]
     found = [*_left(draft, at, slots), *_right(draft, at, slots)]
+    adjective = stem_at(draft.tokens[at + 1]) if at + 1 < len(draft.tokens) and token.unit else None
+    if adjective in _DIMENSIONS:  # "1 nm high" is never a width
+        return [one for one in found if (adjective,) in one.slot.cues]
     fitting = [one for one in found if not isinstance(draft.number(one.slot, token, named=one.exact), str)]
     if fitting:
         return fitting

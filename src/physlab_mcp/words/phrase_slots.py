@@ -27,8 +27,22 @@ def fill_by_phrases(draft: Draft) -> None:
                 continue
             for name, value in given.items():
                 told[name].update(where)
-                if not _turned(draft, where[0]):
+                if not _turned(draft, where[0]) and not _one_more(draft, name, value, where):
                     draft.give(name, _resolved(value), where)
+
+
+def _one_more(draft: Draft, name: str, value: Any, where: tuple[int, ...]) -> bool:
+    """`the determinant and the eigenvalues of …`: two tasks, side by side, are two nodes."""
+    if name != "task" or draft.params.get(name, value) == value:
+        return False
+    other = [at for at in range(len(draft.tokens)) if not draft.is_free(at) and at not in where]
+    low, high = sorted((min(other, default=0), where[0]))
+    between = [draft.tokens[at].low for at in range(low + 1, high) if draft.is_free(at)]
+    if len(other) > 2 or "and" not in between or not all(word in ("and", "the", "its") for word in between):
+        return False
+    draft.take(*where)
+    draft.more = [*draft.more, {name: value}]
+    return not draft.more[1:]
 
 
 def _sayings(draft: Draft) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -138,9 +152,27 @@ def fill_symbol(draft: Draft) -> None:
         if plain and lead == ["to", "respect", "with"]:
             draft.give("symbol", tokens[at].text, range(at - 3, at + 1))
         elif plain and word != "a" and lead[0] in ("over", "for", "in", "wrt", "by") and not _assigned(draft, at):
+            if "symbols" in draft.slots and _more_symbols(draft, at):
+                return
             draft.give("symbol", tokens[at].text, (at - 1, at))
         elif len(word) == 2 and word[0] == "d" and word[1].isalpha() and not _assigned(draft, at):
             draft.give("symbol", word[1], (at,))
+
+
+def _more_symbols(draft: Draft, at: int) -> bool:
+    """`for x and y`, `for x, y and z`: the unknowns of a system."""
+    tokens = draft.tokens
+    names, end = [tokens[at].text], at + 1
+    while end < len(tokens):
+        after = end
+        while after < len(tokens) and tokens[after].low in ("and", ","):
+            after += 1
+        alone = after < len(tokens) and len(tokens[after].text) == 1 and tokens[after].kind == "word"
+        if after == end or not alone or _assigned(draft, after):
+            break
+        names.append(tokens[after].text)
+        end = after + 1
+    return len(names) > 1 and draft.give("symbols", names, range(at - 1, end))
 
 
 def _assigned(draft: Draft, at: int) -> bool:

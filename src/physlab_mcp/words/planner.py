@@ -22,6 +22,7 @@ from physlab_mcp.words.closings import read_animation, read_report, read_sweep
 from physlab_mcp.words.draft import Clause, Draft, Unparsed
 from physlab_mcp.words.lexicon import CLOSED, entry_of
 from physlab_mcp.words.needs_spec import NeedsSpec, needs_spec
+from physlab_mcp.words.phrases import ASKING_STEMS, PICTURING_STEMS
 from physlab_mcp.words.reading import evidence, read, weight
 from physlab_mcp.words.tokens import MAX_TEXT
 
@@ -69,6 +70,10 @@ def _checked(found: Assembly, request: Request, registry: Registry, limits: Limi
     defects += [
         Unparsed(request.text.strip(), f"{name} is to be used, but nothing takes it.") for name in found.unused()
     ]
+    defects += [
+        Unparsed(request.text.strip(), f"{name} is read, but nothing uses it, as something does another file.")
+        for name in found.left_over()
+    ]
     if not found.nodes:
         defects.append(Unparsed(request.text.strip(), "there is nothing to compute before the report."))
     if block is not None and validation.dag is not None:
@@ -84,6 +89,12 @@ def _checked(found: Assembly, request: Request, registry: Registry, limits: Limi
 def _open(draft: Draft) -> int:
     """How much a reading leaves open."""
     return sum(len(one.phrase) + 1 for one in draft.problems)
+
+
+def _names(clause: Clause, node_type: NodeType) -> bool:
+    """Whether words ask for the type that do not only ask for a picture or an answer."""
+    words = {clause.stems.row[at] for at in evidence(clause, node_type).indices}
+    return bool(words - PICTURING_STEMS - ASKING_STEMS)
 
 
 class _Search:
@@ -214,7 +225,14 @@ class _Search:
             return last, why, {one.type.name: one.type for one in sound}
         if not drafts:
             return last, [Unparsed(clause.text, "no node type answers to these words.")], {}
-        drafts.sort(key=lambda one: (_open(one), tuple(-n for n in weight(one)), one.type.name))
+        measured = any(one.unit or one.kind in ("line", "quote") for one in clause.tokens)
+        asked = [one for one in drafts if measured or one.inherited or evidence(clause, one.type).indices]
+        if not asked:
+            return last, [Unparsed(clause.text, "no node type answers to these words.")], {}
+        asked.sort(key=lambda one: (_open(one), tuple(-n for n in weight(one)), one.type.name))
+        if any(one.phrase == clause.text for one in asked[0].problems):  # it lacks something: who is called by name?
+            asked.sort(key=lambda one: not _names(clause, one.type))
+        drafts = asked
         best = drafts[0]
         return (
             last,

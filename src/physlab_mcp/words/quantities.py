@@ -21,6 +21,8 @@ _SPELLINGS = MappingProxyType(
         "degree fahrenheit": "degF",
         "degrees kelvin": "kelvin",
         "atomic mass units": "dalton",
+        "newton metres": "N*m",
+        "newton meters": "N*m",
         "bohr radii": "bohr",
         "hartrees": "hartree",
         "rydbergs": "rydberg",
@@ -248,7 +250,7 @@ def read_unit(text: str, start: int, *, least: int = 1) -> Unit | None:
     place = start
     pieces: list[str] = []
     while True:
-        several = _several(text, place)
+        several = _several(text, place) or _raised(text, place)
         if several is not None:
             piece, end = several
         else:
@@ -277,7 +279,19 @@ def read_unit(text: str, start: int, *, least: int = 1) -> Unit | None:
     return Unit("".join(pieces), place)
 
 
+def _raised(text: str, place: int) -> tuple[str, int] | None:
+    """`square metres`, `cubic feet`."""
+    found = re.compile(rf"(square|cubic) (?P<word>{_WORD})(?![\w^])", re.IGNORECASE).match(text, place)
+    word = spelled(found.group("word")) if found else None
+    if found is None or word is None or dimension(word) != "[length]":
+        return None
+    return f"{word}**{2 if found.group(1).lower() == 'square' else 3}", found.end()
+
+
 def _several(text: str, place: int) -> tuple[str, int] | None:
+    torque = re.compile(r"N m(?![\w^])").match(text, place)
+    if torque:
+        return "N*m", torque.end()
     for words, unit in _SPELLINGS.items():
         if " " in words and text[place : place + len(words)].lower() == words:
             after = text[place + len(words) : place + len(words) + 1]

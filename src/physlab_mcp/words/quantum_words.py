@@ -152,7 +152,7 @@ QUANTUM: dict[str, Entry] = {
             ),
         },
         sets={**_WELLS, **_PARTICLES},
-        assumed=_ELECTRON,
+        assumed={**_ELECTRON, "levels": "levels = 5 (how many, from the lowest)"},
     ),
     "quantum.expectation": Entry(
         nouns=(*_WELL_NOUNS, "ground state", "position", "momentum", "values", "product", "principle", "of x", "state"),

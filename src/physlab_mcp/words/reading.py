@@ -17,8 +17,9 @@ from physlab_mcp.words.draft import Clause, Draft, Made
 from physlab_mcp.words.fields import matters, told
 from physlab_mcp.words.formula_slots import fill_formulas, formula_slots, names_in
 from physlab_mcp.words.lexicon import entry_of
-from physlab_mcp.words.links import POINTERS, link, strong_pointers
+from physlab_mcp.words.links import link, pointers, strong_pointers, worked_on
 from physlab_mcp.words.lookups import alone, named, read_constant, read_conversion
+from physlab_mcp.words.misgivings import doubt_what_is_passed_over
 from physlab_mcp.words.number_slots import fill_numbers, fill_ranges
 from physlab_mcp.words.phrase_slots import fill_by_phrases, fill_switches, fill_symbol, fill_texts
 from physlab_mcp.words.phrases import ASKING_STEMS, PICTURING_STEMS, SMALL_STEMS, stem, stems_of
@@ -98,6 +99,7 @@ def read(clause: Clause, node_type: NodeType, earlier: Sequence[Made], *, inheri
         _fill(draft)
     _animate(draft)
     draft.take(*(at for at in asked.indices if draft.tokens[at].kind == "word"))
+    doubt_what_is_passed_over(draft)
     settled_words(draft)
     _label(draft)
     _stated(draft, strong=bool(asked.strong) or inherited or lone)
@@ -209,6 +211,8 @@ def settled_words(draft: Draft) -> None:
                 for where in draft.clause.stems.find(cue):
                     if len("".join(cue)) > 1:
                         draft.take(*where)
+    pointing = pointers(draft) if draft.linked else []
+    pointing += worked_on(draft)
     for at in draft.free("word"):
         word = stem(draft.tokens[at].low)
         if (
@@ -216,7 +220,7 @@ def settled_words(draft: Draft) -> None:
             or word in ASKING_STEMS
             or (word in PICTURING_STEMS and draft.type.numeric)
             or (word in _SWEEPING and draft.space)
-            or (draft.linked and draft.tokens[at].low in POINTERS)
+            or at in pointing
         ):
             draft.take(at)
     _pointing(draft)

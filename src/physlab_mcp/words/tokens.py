@@ -195,6 +195,9 @@ def plain(text: str) -> str:
         if letter in text and not (letter == "μ" and re.search(r"\dμ|\sμ[a-z]", text)):
             text = re.sub(rf"(?<=\w){letter}", f" {name}", text)
             text = re.sub(rf"{letter}(?=\w)", f"{name} ", text).replace(letter, name)
+    text = re.sub(r"\bminus (?=infinity\b)", "-", text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=\s)\+-(?=\s+\d)", "±", text)
+    text = re.sub(r"(?<![\w|>)\]])\|(?! )([^|<>\n]{1,60})(?<! )\|(?![\w|>(])", r"abs(\1)", text)
     return re.sub(r"\bhbar ?\* ?omega(?= ?=)", "hbar omega", text)
 
 
