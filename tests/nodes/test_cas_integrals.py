@@ -13,7 +13,7 @@ from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes import cas_integral, symbols
 
 RELAXED = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

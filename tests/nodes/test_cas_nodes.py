@@ -15,7 +15,7 @@ from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes import cas_numbers, symbols
 
 RELAXED = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

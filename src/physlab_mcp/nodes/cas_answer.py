@@ -124,6 +124,31 @@ def verdict(io: NodeIO, checked: bool | None, *, how: str) -> bool | None:
     return checked
 
 
+def unknown(wanted: str, names: Names, field: str) -> Any:
+    """The symbol of a name that is solved for, or differentiated or integrated by.
+
+    Raises:
+        RequestError: it is no name, or that of a number.
+
+    """
+    spelled = names.spelled(wanted, field)
+    if spelled in {"pi", "oo", "inf", "infinity"}:
+        raise RequestError(
+            f"{wanted!r} is a number, not a symbol.", field=field, got=wanted, remedy="Name a symbol, such as x."
+        )
+    return names.symbol(spelled)
+
+
+def out_of_range(expr: Any) -> bool:
+    """Whether an expression without symbols has a value too large for float64, or is a power too small for it."""
+    import sympy
+
+    if expr.free_symbols:
+        return False
+    value = cas_numbers.number(expr)
+    return value is None or (value == 0 and isinstance(expr, sympy.Pow | sympy.exp))
+
+
 def only_symbol(expr: Any, wanted: str | None, names: Names, field: str = "symbol") -> Any:
     """The symbol asked for, or the only one there is.
 
@@ -132,7 +157,7 @@ def only_symbol(expr: Any, wanted: str | None, names: Names, field: str = "symbo
 
     """
     if wanted is not None:
-        return names.symbol(names.spelled(wanted, field))
+        return unknown(wanted, names, field)
     free = cas_numbers.in_order(expr.free_symbols)
     if len(free) != 1:
         found = ", ".join(map(str, free)) or "none"
@@ -191,7 +216,7 @@ def draw(params: VisualParams, io: NodeIO, plot: Plot) -> tuple[Figure, ...]:
     with figures.style():
         figure = figures.new_figure()
         axes = figure.add_subplot()
-        low, high = _window([*(y for _, y in drawn), *([np.zeros(1)] if plot.filled else [])])
+        low, high = figures.window([*(y for _, y in drawn), *([np.zeros(1)] if plot.filled else [])])
         for label, y in drawn:
             axes.plot(x, _cut(y, high - low), label=label)
         if plot.filled is not None:
@@ -214,20 +239,6 @@ def _cut(y: Any, height: float) -> Any:
     with np.errstate(invalid="ignore"):
         jumps = (np.abs(np.diff(y)) > 0.5 * height) & (np.sign(y[1:]) != np.sign(y[:-1]))
     return np.where(np.append(jumps, False), np.nan, y)
-
-
-def _window(rows: Sequence[Any]) -> tuple[float, float]:
-    """Limits that hold what is drawn, poles cut off."""
-    import numpy as np
-
-    every = np.concatenate([row[np.isfinite(row)] for row in rows])
-    low, high = float(every.min()), float(every.max())
-    inner_low, inner_high = (float(one) for one in np.percentile(every, [4, 96]))
-    spread = inner_high - inner_low
-    if spread > 0 and high - low > 8 * spread:
-        low, high = max(low, inner_low - spread), min(high, inner_high + spread)
-    pad = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
-    return low - pad, high + pad
 
 
 def short(label: str, most: int = 60) -> str:

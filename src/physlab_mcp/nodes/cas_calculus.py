@@ -141,7 +141,10 @@ def diff(params: DiffParams, io: NodeIO) -> NodeResult:
     checked = cas_numbers.is_derivative(expr, symbol, params.order, found)
     values = answer.described(found, names)
     if params.vars:
-        values |= _at(found, names.give(params.vars, "vars"))
+        given = names.give(params.vars, "vars")
+        values |= _at(found, given)
+        if values["number"] is None and not any(given.symbol(str(one)).free_symbols for one in found.free_symbols):
+            io.warn("The derivative has no value there: a pole, or outside the range of float64.")
     values |= {"symbol": str(symbol), "order": params.order}
     values["checked"] = answer.verdict(io, checked, how="numerical differentiation")
     marks = "'" * params.order if params.order <= 3 else f"^({params.order})"

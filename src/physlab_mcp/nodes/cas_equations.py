@@ -98,6 +98,8 @@ def solve_equation(params: SolveEquationParams, io: NodeIO) -> NodeResult:
     numbers = [{str(one): _number(solution, one) for one in unknowns} for solution in found.solutions]
     first = str(unknowns[0])
     roots = sorted(value for one in numbers if (value := one[first]) is not None)
+    if any(answer.out_of_range(value) for one in found.solutions for value in one.values()):
+        io.warn("A solution lies outside the range of float64; its number is null.")
     if not found.solutions and not io.warnings:
         io.warn("No solution was found." if found.closed_form else f"No root was found within {params.search}.")
     values = {
@@ -135,7 +137,7 @@ def _around(roots: Sequence[float]) -> tuple[float, float]:
 
 def _unknowns(equations: Sequence[symbols.Equation], wanted: Sequence[str], names: symbols.Names) -> list[Any]:
     if wanted:
-        return [names.symbol(names.spelled(one, "symbol")) for one in wanted]
+        return [answer.unknown(one, names, "symbol") for one in wanted]
     free = cas_numbers.in_order({one for equation in equations for side in equation for one in side.free_symbols})
     if len(free) != len(equations):
         found = ", ".join(map(str, free)) or "none"
@@ -276,15 +278,20 @@ def _roots(zero: Any, unknown: Any, search: Sequence[float]) -> list[Solution]:
         changes = np.flatnonzero(y[:-1] * y[1:] < 0)
     for k in changes[:_MOST_SOLUTIONS]:
         root = float(find_root(lambda at: float(np.nan_to_num(real(at))), x[k], x[k + 1], xtol=1e-14, rtol=1e-14))
-        # A sign changes at a pole too; there the function does not become small.
-        if abs(float(real(root))) <= 1e-6 * max(abs(y[k]), abs(y[k + 1])):
+        # A sign changes at a pole and at a step too; only near a root does the function become ever smaller.
+        far, near = (
+            np.abs(real(root + share * (x[k + 1] - x[k]) * np.array([-1.0, 1.0]))).max() for share in (1e-3, 1e-6)
+        )
+        if near < 0.9 * far or float(real(root)) == near == 0.0:
             found.append(root)
     roots = [sympy.Float(root, 17) for root in sorted(found)]
     return [{unknown: root} for root in roots if _allowed(root, unknown)]
 
 
 def _number(solution: Solution, unknown: Any) -> float | None:
-    return cas_numbers.real(cas_numbers.number(solution[unknown])) if unknown in solution else None
+    if unknown not in solution or answer.out_of_range(solution[unknown]):
+        return None
+    return cas_numbers.real(cas_numbers.number(solution[unknown]))
 
 
 def _solves(solution: Solution, equations: Sequence[symbols.Equation]) -> bool | None:
@@ -304,4 +311,6 @@ def _terms(one: symbols.Equation, solution: Solution) -> list[Any]:
     import sympy
 
     terms = [*sympy.Add.make_args(one.lhs.expand()), *sympy.Add.make_args(one.rhs.expand())]
+    # And beside what the last digits of the solution change: sin(x) has no term that is large at pi.
+    terms += [name * one.zero.diff(name) for name in solution if cas_numbers.analytic(one.zero)]
     return [term.subs(solution, simultaneous=True) for term in terms]

@@ -22,6 +22,8 @@ Rows = list[list[Value]]
 MAX_SIDE = 12
 _SYMBOLIC_SIDE = 6  # up to which a matrix with symbols is inverted or its determinant taken
 _EXACT_EIGEN_SIDE = 4  # up to which eigenvalues have closed forms
+_EPS = 2.0**-52
+_LOST = 1e-6  # share of the result that rounding of the entries may change without a warning
 _SQUARE = ("det", "inverse", "eigenvalues", "eigenvectors", "trace", "solve")
 
 
@@ -64,7 +66,8 @@ class MatrixParams(CasParams):
         "number": "value of a scalar, null where it has none",
         "numbers": "the same shape as result in numbers, null where they are not real",
         "exact": "whether it is exact, not in float64",
-        "checked": "by multiplying back, by A v = lambda v, or against numpy; null where it could not be tried",
+        "condition_number": "of a matrix of numbers that is inverted or solved with: how much it enlarges errors of its entries; else null",
+        "checked": "by multiplying back, by A v = lambda v, or against numpy; null where it could not be tried or rounded entries decide",
     },
     example={"matrix": [[2, 1], [1, 2]], "task": "eigenvalues"},
     words=("matrix", "determinant", "inverse", "eigenvalues", "eigenvectors", "rank", "transpose", "trace", "linear system"),
@@ -90,12 +93,31 @@ def matrix(params: MatrixParams, io: NodeIO) -> NodeResult:
     ):
         raise _too_large(params, _SYMBOLIC_SIDE)
     values, checked = task(params, entries, other, names)
+    values["condition_number"] = condition = _condition(entries) if params.task in {"inverse", "solve"} else None
+    lost = _EPS * (condition or 0.0)
+    if names.decimals and lost > _LOST:
+        io.warn(
+            f"The matrix is nearly singular (condition number {condition:.2g}): rounding of its decimals changes the "
+            f"result by up to {min(lost, 1.0):.1g} of its size. Give fractions as text, such as 1/3, for an exact result."
+        )
+        checked = None if checked else checked
     values["checked"] = answer.verdict(io, checked, how="multiplied back")
     if not values["exact"]:
         io.warn(
             f"Closed forms are taken up to {_EXACT_EIGEN_SIDE} by {_EXACT_EIGEN_SIDE}; these values are in float64."
         )
     return NodeResult(values=values, meta=answer.meta(io))
+
+
+def _condition(a: Any) -> float | None:
+    """Largest over smallest singular value, or None where that is no number."""
+    import numpy as np
+
+    entries = [cas_numbers.number(one) for one in a]
+    if any(one is None for one in entries):
+        return None
+    found = float(np.linalg.cond(np.asarray(entries, dtype=np.complex128).reshape(a.shape)))
+    return found if np.isfinite(found) else None
 
 
 def _too_large(params: MatrixParams, side: int) -> RequestError:

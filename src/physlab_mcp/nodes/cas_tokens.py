@@ -27,6 +27,8 @@ _GREEK = MappingProxyType(
 _SIGNS = str.maketrans({"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "−": "-", "–": "-"} | {"∞": " oo "})
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
+_ROOT_OF_NUMBER = re.compile(r"√\s*([0-9]+(?:\.[0-9]+)?)")
+_ROOT_OF_NAME = re.compile(r"√\s*([^\W\d]\w*)(?!\w|\s*\()")
 _TOKEN = re.compile(
     r"(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?P<name>[^\W\d]\w*)"
     r"|(?P<prime>['′’]+)|(?P<mark>\*\*|==|[-+*/^(),=])"
@@ -74,6 +76,7 @@ def tokens_of(text: str, refuse: Refuse) -> list[Token]:
     if len(text) > MAX_LENGTH:
         raise refuse(f"it has {len(text)} characters", f"Keep it to {MAX_LENGTH}.")
     text = _RAISED.sub(lambda found: f"**({found.group().translate(_SUPERSCRIPT)})", text.translate(_SIGNS))
+    text = _ROOT_OF_NUMBER.sub(r"sqrt(\1)", _ROOT_OF_NAME.sub(r"sqrt(\1)", text))
     text = text.replace("√", "sqrt").replace("″", "''")
     found: list[Token] = []
     place = 0

@@ -11,6 +11,7 @@ from physlab_mcp.nodes import cas_answer as answer
 from physlab_mcp.nodes import cas_numbers, cas_units, symbols
 from physlab_mcp.nodes.cas_answer import COMPUTE_S, PACKAGES, CasParams
 from physlab_mcp.nodes.cas_calculus import EXPR
+from physlab_mcp.nodes.plot_params import real
 from physlab_mcp.nodes.registry import NodeParams, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
@@ -68,18 +69,31 @@ class Formula(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """Value, gradient and covariance in SI base units."""
+    """Value, gradient, correlations (n, n) and standard uncertainties (n,) in SI base units."""
 
     value: float
     gradient: list[float]
-    covariance: Any
+    correlations: Any
+    sigmas: Any
 
     @property
-    def variance(self) -> float:
-        """J C J^T."""
+    def parts(self) -> Any:
+        """What every variable adds, derivative times its standard uncertainty: (n,)."""
         import numpy as np
 
-        return float(np.asarray(self.gradient) @ self.covariance @ np.asarray(self.gradient))
+        with np.errstate(over="ignore"):
+            return np.asarray(self.gradient) * self.sigmas
+
+    @property
+    def sigma(self) -> float:
+        """sqrt(J C J^T), over the largest part so that no square leaves float64."""
+        import numpy as np
+
+        top = float(np.abs(self.parts).max())
+        if top == 0.0 or not np.isfinite(top):
+            return top
+        shares = self.parts / top
+        return top * float(np.sqrt(max(float(shares @ self.correlations @ shares), 0.0)))
 
 
 @node_type(
@@ -128,33 +142,39 @@ def propagate_uncertainty(params: PropagateParams, io: NodeIO) -> NodeResult:
     derivatives = [expr.diff(one) for one in unknowns]
     formula = Formula(expr, unknowns, inputs)
     budget = _budget(params, formula, derivatives)
-    sigma = float(np.sqrt(max(budget.variance, 0.0)))
+    sigma = budget.sigma
+    value = budget.value * factor + offset
+    sensitivities = [slope * factor * one.scale for slope, one in zip(budget.gradient, inputs, strict=True)]
+    if not np.all(np.isfinite([value, sigma * factor, *(budget.parts * factor), *sensitivities])):
+        raise RequestError(
+            f"The value or the uncertainty of {params.expr!r} leaves the range of float64.",
+            field="vars",
+            remedy="Choose other units, so that the numbers are smaller.",
+        )
     mean, spread = _monte_carlo(params, io, formula, budget)
     if spread is not None and abs(spread - sigma) > _APART * max(spread, sigma):
         io.warn(f"Monte Carlo gives sigma = {spread * factor:.4g}; the first order is not enough here.")
     checks = [cas_numbers.is_derivative(expr, one, 1, found) for one, found in zip(unknowns, derivatives, strict=True)]
     checked = False if False in checks else None if None in checks else True
-    parts = np.asarray(budget.gradient) * np.sqrt(np.diag(budget.covariance))
-    total = budget.variance or 1.0
-    scales = [one.scale for one in inputs]
-    value = budget.value * factor + offset
+    parts = budget.parts
+    shares = (parts / (sigma or 1.0)) ** 2
     values: dict[str, Any] = {
         "value": value,
         "sigma": sigma * factor,
-        "relative": sigma * factor / abs(value) if value else None,
+        "relative": real(sigma * factor / abs(value)) if value else None,
         "unit": unit,
         "contributions": {
             str(one): {
                 "derivative": answer.text(derivatives[k], names),
-                "sensitivity": budget.gradient[k] * factor * scales[k],
+                "sensitivity": sensitivities[k],
                 "sigma": abs(float(parts[k])) * factor,
-                "share": float(parts[k] ** 2 / total),
+                "share": float(shares[k]),
             }
             for k, one in enumerate(unknowns)
         },
-        "correlated_share": float(1.0 - np.sum(parts**2) / total) if budget.variance else 0.0,
-        "monte_carlo_mean": None if mean is None else mean * factor + offset,
-        "monte_carlo_sigma": None if spread is None else spread * factor,
+        "correlated_share": float(1.0 - np.sum(shares)) if sigma else 0.0,
+        "monte_carlo_mean": None if mean is None else real(mean * factor + offset),
+        "monte_carlo_sigma": None if spread is None else real(spread * factor),
         "latex": _variance_latex(derivatives, unknowns, params, names),
         "checked": answer.verdict(io, checked, how="numerical differentiation"),
     }
@@ -194,7 +214,7 @@ def _budget(params: PropagateParams, formula: Formula, derivatives: list[Any]) -
             remedy="Make the coefficients smaller or consistent.",
         )
     sigmas = np.asarray([one.sigma for one in inputs])
-    return Budget(found[0].real, [one.real for one in found[1:]], matrix * np.outer(sigmas, sigmas))
+    return Budget(found[0].real, [one.real for one in found[1:]], matrix, sigmas)
 
 
 def _monte_carlo(
@@ -207,18 +227,23 @@ def _monte_carlo(
     if params.monte_carlo < 2 or function is None:
         return None, None
     rng = np.random.default_rng(params.seed)
-    sigmas = np.sqrt(np.diag(budget.covariance))
-    scaled = budget.covariance / np.outer(np.where(sigmas > 0, sigmas, 1.0), np.where(sigmas > 0, sigmas, 1.0))
-    weights, axes = np.linalg.eigh(scaled)
+    sigmas = budget.sigmas
+    weights, axes = np.linalg.eigh(budget.correlations)
     normal = rng.standard_normal((params.monte_carlo, len(unknowns)))
-    moved = (normal * np.sqrt(np.clip(weights, 0.0, None))) @ axes.T * sigmas
-    drawn = function(*(one.value + moved[:, k] for k, one in enumerate(inputs)))[0]
+    with np.errstate(over="ignore"):
+        moved = (normal * np.sqrt(np.clip(weights, 0.0, None))) @ axes.T * sigmas
+        drawn = function(*(one.value + moved[:, k] for k, one in enumerate(inputs)))[0]
     usable = drawn.real[np.isfinite(drawn) & (drawn.imag == 0.0)]
     if usable.size < params.monte_carlo:
         io.warn(f"{params.monte_carlo - usable.size} of {params.monte_carlo} samples have no real value.")
     if usable.size < 2:
         return None, None
-    return float(usable.mean()), float(usable.std(ddof=1))
+    top = float(np.abs(usable).max()) or 1.0
+    mean, spread = top * float((usable / top).mean()), top * float((usable / top).std(ddof=1))
+    if not np.isfinite([mean, spread]).all():
+        io.warn("The samples leave the range of float64.")
+        return None, None
+    return mean, spread
 
 
 def _variance_latex(derivatives: list[Any], unknowns: list[Any], params: PropagateParams, names: symbols.Names) -> str:

@@ -72,6 +72,20 @@ def style() -> Generator[None]:
         yield
 
 
+def window(rows: Sequence[Any]) -> tuple[float, float]:
+    """Limits that hold the finite values of the rows, with poles cut off."""
+    import numpy as np
+
+    every = np.concatenate([row[np.isfinite(row)] for row in rows])
+    low, high = float(every.min()), float(every.max())
+    inner_low, inner_high = (float(one) for one in np.percentile(every, [4, 96]))
+    spread = inner_high - inner_low
+    if spread > 0 and high - low > 8 * spread:
+        low, high = max(low, inner_low - spread), min(high, inner_high + spread)
+    pad = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
+    return low - pad, high + pad
+
+
 def new_figure(width_in: float = 6.4, height_in: float = 4.0, *, tight: bool = True) -> Any:
     """An empty figure, outside pyplot so that nothing global keeps it alive; call within `style()`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -192,6 +192,7 @@ def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
     import numpy as np
 
     from physlab_mcp.nodes import figures
+    from physlab_mcp.physics import plane_curves
 
     function = formula(params.f, ("x",), params.parameters, "f")
     low, high, samples = params.sampling
@@ -209,8 +210,15 @@ def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
         "x_at_y_max": float(x[int(np.argmax(np.where(finite, y, -np.inf)))]),
         "undefined_points": int(samples - finite.sum()),
     }
+    shown = np.where(finite, y, np.nan)
+    breaks, places = plane_curves.poles(function, x, y)
+    if breaks.size:
+        listed = ", ".join(f"{0.0 if abs(place) < 1e-9 * (high - low) else place:.4g}" for place in places[:8])
+        io.warn(
+            f"There are poles near x = {listed}{', …' if breaks.size > 8 else ''}: y_min and y_max are of the points alone."
+        )
     caption = f"f(x) = {params.f} for x from {low:g} to {high:g}{said(params.parameters)}; {samples} points."
-    drawn = _draw(params, io, "function", [("", "line", x, np.where(finite, y, np.nan))], caption)
+    drawn = _draw(params, io, "function", [("", "line", x, shown)], caption, breaks=breaks)
     arrays = {"x": io.save_array("x", x), "y": io.save_array("y", y)}
     return NodeResult(values=values, arrays=arrays, figures=drawn, meta=figures.meta(io, samples=samples))
 
@@ -225,9 +233,24 @@ def _finite_range(rows: list[Any], io: NodeIO) -> tuple[float | None, float | No
 
 
 def _draw(
-    params: AxesParams, io: NodeIO, name: str, curves: list[tuple[str, str, Any, Any]], caption: str
+    params: AxesParams,
+    io: NodeIO,
+    name: str,
+    curves: list[tuple[str, str, Any, Any]],
+    caption: str,
+    *,
+    breaks: Any = (),
 ) -> tuple[Figure, ...]:
+    """The curves as figure and CSV; after the points `breaks` of the first curve the line is broken."""
+    import numpy as np
+
     from physlab_mcp.nodes import figures
+
+    scales = {"x": "log" if params.x_log else "linear", "y": "log" if params.y_log else "linear"}
+    for word, rows in (("x", [x for _, _, x, _ in curves]), ("y", [y for *_, y in curves])):
+        if scales[word] == "log" and not any(bool((row > 0).any()) for row in rows):
+            io.warn(f"No {word} is above 0, so the {word} axis is linear, not logarithmic.")
+            scales[word] = "linear"
 
     csv = None
     if params.emit_csv:
@@ -245,14 +268,18 @@ def _draw(
         figure = figures.new_figure()
         axes = figure.add_subplot()
         for label, style, x, y in curves:
+            if len(breaks):
+                x, y = np.insert(x, breaks + 1, np.nan), np.insert(y, breaks + 1, np.nan)
             axes.plot(x, y, label=label or None, **_DRAWN[style])
         axes.set(
             xlabel=figures.axis_label(params.x_label, params.x_unit),
             ylabel=figures.axis_label(params.y_label, params.y_unit),
-            xscale="log" if params.x_log else "linear",
-            yscale="log" if params.y_log else "linear",
+            xscale=scales["x"],
+            yscale=scales["y"],
         )
         axes.set_title(params.title, loc="left")
+        if len(breaks) and scales["y"] == "linear":
+            axes.set_ylim(*figures.window([y for *_, y in curves]))
         axes.margins(x=0.01)
         if any(label for label, *_ in curves):
             axes.legend()

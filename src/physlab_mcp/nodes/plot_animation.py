@@ -114,7 +114,11 @@ class AnimationParams(LabelParams, FormulaParams):
     @property
     def frames_drawn(self) -> int:
         """The most frames it draws, for caps and the computing time."""
-        return self.moments[2]
+        asked = self.moments[2]
+        if not isinstance(self.frames, list):
+            return asked
+        own = min(len(self.frames), MAX_FRAMES)
+        return min(own, asked) if self.frame_count or len(self.t_range) == 3 else own
 
     @property
     def field_side(self) -> int:

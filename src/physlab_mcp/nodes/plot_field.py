@@ -99,7 +99,12 @@ def field_2d(params: Field2dParams, io: NodeIO) -> NodeResult:
         raise RequestError("The field has no finite value on this rectangle.", field=name, got=getattr(params, name))
     warn_undefined(io, int(size.size - finite.sum()), size.size)
     best = np.unravel_index(int(np.argmax(np.where(finite, size, -np.inf))), size.shape)
-    slopes = plane_functions.jacobian(fx, fy, grid_x, grid_y, params.box)
+    slopes = plane_functions.settled_jacobian(fx, fy, grid_x, grid_y, params.box)
+    unsettled = int((finite & ~np.isfinite(slopes).all(axis=(-2, -1))).sum())
+    if unsettled:
+        io.warn(f"Divergence and curl leave out {unsettled} of {size.size} points: next to a pole or an edge.")
+    if phase_plane.vanishes(fx, fy, params.box):
+        io.warn("The field vanishes everywhere.")
     zeros = phase_plane.fixed_points(fx, fy, params.box)
     if len(zeros) > MOST_ZEROS:
         io.warn(f"The field vanishes at {len(zeros)} points that were told apart; the first {MOST_ZEROS} are listed.")

@@ -293,7 +293,8 @@ def contour(x: Any, y: Any, z: Any, levels: list[float], params: Contour2dParams
         wide = len(levels) > 1 and levels[0] > 0 and levels[-1] > 50 * levels[0]
         norm = LogNorm(levels[0], levels[-1]) if wide else None
         lines = axes.contour(x, y, masked, levels=levels, cmap="viridis", norm=norm, linewidths=1.4)
-        figure.colorbar(lines, ax=axes, label=params.z_words, shrink=0.9)
+        if len(levels) > 1:  # one line has its value written along it, and no scale
+            figure.colorbar(lines, ax=axes, label=params.z_words, shrink=0.9)
     if len(levels) <= 14:
         # A light rim keeps the numbers legible on dark bands.
         for text in axes.clabel(lines, fontsize=7, inline=not params.filled):

@@ -15,6 +15,8 @@ from physlab_mcp.nodes.registry import NodeParams, VisualParams
 if TYPE_CHECKING:
     from physlab_mcp.nodes.io import NodeIO
 
+LARGEST = 1e300
+"""Larger values count as undefined: their differences and sums would leave float64."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 MAX_SIDE = 2000
 """The most points a side of a grid, whatever `allow_large` says."""
@@ -33,6 +35,8 @@ def settle_range(
     if given is not None:
         low, high, points = given[0], given[1], int(given[2]) if len(given) == 3 else points
     faults: list[str] = []
+    if max(abs(low), abs(high)) > LARGEST:
+        faults.append(f"{name} must lie within ±{LARGEST:g}, but got {low} to {high}")
     if not low < high:
         faults.append(f"{name} must run from a smaller to a larger number, but got {low} to {high}")
     if not 2 <= points <= most:
@@ -152,18 +156,24 @@ def checks_of(variables: tuple[str, ...], *fields: str) -> dict[tuple[str, ...],
 
 
 def formula(text: str, variables: tuple[str, ...], parameters: Mapping[str, float], field: str) -> Callable[..., Any]:
-    """`text` as a function of the variables, in their order, over numpy arrays.
+    """`text` as a function of the variables, in their order, over numpy arrays; nan where undefined or above 1e300.
 
     Raises:
         RequestError: not arithmetic in the variables and the given names, or a name given twice.
 
     """
     parsed = expressions.formula(text, parameters, variables=variables, field=field)
-    return lambda *values: parsed(**dict(zip(variables, values, strict=True)), **parameters)
+    return lambda *values: _bounded(parsed(**dict(zip(variables, values, strict=True)), **parameters))
+
+
+def _bounded(values: Any) -> Any:
+    import numpy as np
+
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
 
 def numbers(io: NodeIO, value: Any, field: str) -> Any:
-    """A real array, float64, of a list or a stored array.
+    """A real array, float64, of a list or a stored array; nan where undefined or above 1e300.
 
     Raises:
         RequestError: not numbers, ragged, or complex.
@@ -175,7 +185,7 @@ def numbers(io: NodeIO, value: Any, field: str) -> Any:
         array = np.asarray(io.load_array(value))
         if np.iscomplexobj(array):
             raise TypeError("it holds complex numbers")
-        return array.astype(np.float64)
+        return _bounded(array.astype(np.float64))
     except (TypeError, ValueError) as error:
         raise RequestError(
             f"{field} is not numbers: {error}.", field=field, remedy="Give real numbers, or a stored array of them."
@@ -200,7 +210,7 @@ def row(io: NodeIO, value: Any, field: str, most: int) -> Any:
 def warn_undefined(io: NodeIO, bad: int, total: int) -> None:
     """Say how many points have no finite value."""
     if bad:
-        io.warn(f"{bad} of {total} points have no finite value and are not drawn.")
+        io.warn(f"{bad} of {total} points have no finite value (or one above {LARGEST:g}) and are not drawn.")
 
 
 def real(value: Any) -> float | None:

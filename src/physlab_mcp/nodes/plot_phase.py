@@ -105,6 +105,8 @@ def phase_portrait(params: PhasePortraitParams, io: NodeIO) -> NodeResult:
         raise RequestError("The rates have no finite value on this rectangle.", field=name, got=getattr(params, name))
     warn_undefined(io, int(finite.size - finite.sum()), finite.size)
     points = phase_plane.fixed_points(*functions, params.box)
+    if phase_plane.vanishes(*functions, params.box):
+        io.warn("The rates vanish everywhere: every point is a fixed point, and none is listed.")
     if len(points) > MOST_FIXED_POINTS:
         io.warn(
             f"{len(points)} fixed points were told apart, perhaps a line of them; the first {MOST_FIXED_POINTS} are listed."

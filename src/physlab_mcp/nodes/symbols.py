@@ -154,6 +154,8 @@ class Names:
         """What a name in an expression stands for."""
         import sympy
 
+        if name.lower() == "nan":
+            raise refuse("nan is not a number", "Give a number.")
         if name in self.declared or name not in CONSTANTS:
             return self.symbol(name)
         if CONSTANTS[name] == "oo" and not infinite:

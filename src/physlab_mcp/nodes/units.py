@@ -70,7 +70,11 @@ def _parse(text: str, field: str) -> Any:
 def _nearest(word: str) -> tuple[str, ...]:
     """Unit names most like an unknown word; none for a word that is known."""
     units = _registry()
-    return () if word in units else tuple(get_close_matches(word, sorted(units), n=3))
+    try:
+        units.parse_units(word)  # `in` would look the word up as an attribute of the registry
+    except Exception:
+        return tuple(get_close_matches(word, sorted(units), n=3))
+    return ()
 
 
 def _same_dimension(unit: str, to: str) -> tuple[Any, Any]:
