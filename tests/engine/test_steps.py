@@ -219,3 +219,14 @@ def test_a_refused_job_fails_without_having_run() -> None:
     change = refused(job(S.PENDING), Failure("invalid_request", "no such output"), NOW)
     check_path(change.old.state, change.path)
     assert (change.new.state, change.new.reason.code) == (S.FAILED, ReasonCode.REJECTED)
+
+
+def test_repeatable_work_that_finds_the_disk_full_is_tried_again_without_retries() -> None:
+    full = Failure(code="disk_full", message="no room", retryable=True)
+    draft = after(job(S.RUNNING, pure=True, started_at=NOW), seen("done", failure=full))
+    assert draft.job.state is S.PENDING
+    assert draft.job.not_before > NOW
+    assert after(job(S.RUNNING, started_at=NOW), seen("done", failure=full)).job.state is S.FAILED
+    assert (
+        after(job(S.RUNNING, pure=True, attempt=50, started_at=NOW), seen("done", failure=full)).job.state is S.FAILED
+    )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from load import node
-from site_of import Site
+from site_of import Site, now
 
+from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job_state import JobState
+from physlab_mcp.schemas.run import Request
 from waiting import until
 
 LEASE_S = 15.0  # of the product's engine: who has to wait for the end of the dead one's lease comes too late here
@@ -41,3 +44,20 @@ def test_an_engine_that_trips_begins_again(make_site: Callable[..., Site], tmp_p
     assert site.check() == {"succeeded": 2}
     assert [site.job(job.id).attempt for job in (running, tripping)] == [1, 1]
     assert [site.runs(tag) for tag in ("running", "tripping")] == [1, 1]
+
+
+def test_a_request_that_no_column_holds_does_not_stop_the_engine(site: Site) -> None:
+    """What an older client, or another one, put into the store before it was checked."""
+    site.start_engine()
+    until(site.status)
+    blocker = node(site.place, "blocker", gate=str(site.gate))
+    waiting = node(site.place, "waiting", needs={"blocker": blocker.id})
+    site.submit(blocker, waiting)
+    site.wake()
+    until(lambda: site.runs("blocker"))
+    asked = Request(id=new_handle("req"), verb="reorder", subject=waiting.id, at=time.time(), args={"position": 2**63})
+    now(site.store.request(asked))
+    site.wake()
+    site.open_gate()
+    site.finish()
+    assert site.check() == {"succeeded": 2}

@@ -175,3 +175,41 @@ async def test_what_is_no_path_is_refused_as_one(router: Router, path: str):
     assert "workdir" in error["field"]
     assert error["remedy"]
     assert await nothing_stored(router)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "field"),
+    [
+        (RUNS, {"method": "run_dag", "spec": spec(), "parallelism": 10**30}, "parallelism"),
+        (RUNS, {"method": "run_status", "run_id": "run-01j0example0000000000000", "since_seq": 2**80}, "since_seq"),
+        (JOBS, {"method": "job_reorder", "job_id": "job-01j0example0000000000000", "position": 2**63}, "position"),
+        (JOBS, {"method": "job_logs", "job_id": "job-01j0example0000000000000", "offset": 10**30}, "offset"),
+    ],
+)
+async def test_numbers_that_no_store_can_hold_are_refused(router: Router, tool: str, arguments: Any, field: str):
+    error = error_of(await router.call(tool, arguments))
+    assert (error["code"], error["field"]) == ("invalid_request", field)
+    assert await nothing_stored(router)
+
+
+async def test_what_a_caller_sent_comes_back_cut(router: Router):
+    long = "x" * 300_000
+    calls: list[dict[str, Any]] = [
+        {"method": "validate_dag", "spec": {"nodes": [{"id": long, "tool": long}]}},
+        {"method": "define_dag", "spec": {"nodes": [{"id": long, "tool": "constants_get"}]}},
+        {"method": long},
+        {"method": "run_list", long: 1},
+        {"method": "run_status", "run_id": long},
+    ]
+    for call in calls:
+        reply = await router.call(RUNS, call)
+        assert len(reply.text) + len(str(reply.structured)) < 20_000, str(call)[:60]
+
+
+@pytest.mark.parametrize("unit", ["m^(9^9^9)", "m**9**9**9", "m^9^9", "(m^(9^9))"])
+async def test_a_tower_of_powers_is_no_unit_and_is_refused_at_once(router: Router, unit: str):
+    params = {"quantity": {"value": 1, "unit": unit}, "to": "m"}
+    nodes = [{"id": "n", "tool": "units_convert", "params": params}]
+    body = (await router.call(RUNS, {"method": "validate_dag", "spec": {"nodes": nodes}})).structured
+    assert not body["ok"]
+    assert "is not a unit" in body["errors"][0]["message"]

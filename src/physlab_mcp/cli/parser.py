@@ -167,6 +167,8 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("must not be negative")
+    if value > 1 << 53:
+        raise argparse.ArgumentTypeError("is too large")
     return value
 
 

@@ -25,6 +25,7 @@ _PLANS_REMEMBERED = 16
 _CALLS_REMEMBERED = 4096
 _CALLS_KEPT = 65_536  # over all nodes of a plan
 _VALUES_CHECKED = 1000
+_MOST = 1_000_000  # what parallelism and priority may be
 
 
 class _Prepared(msgspec.Struct, frozen=True):
@@ -223,10 +224,11 @@ def plan_for(
         raise RequestError(
             f"on_failure is {on_failure!r}.", field="on_failure", got=on_failure, remedy="Use continue or stop."
         )
-    if parallelism < 0:
-        raise RequestError(
-            f"parallelism is {parallelism}.", field="parallelism", got=parallelism, remedy="Use 0 for no limit."
-        )
+    for name, value, least in (("parallelism", parallelism, 0), ("priority", priority, -_MOST)):
+        if not least <= value <= _MOST:
+            raise RequestError(
+                f"{name} is {value}.", field=name, got=value, remedy=f"Use a number from {least} to {_MOST}."
+            )
     plan = Plan(
         id=new_handle("run" if block is None else "sweep"),
         dag_id=dag.id,

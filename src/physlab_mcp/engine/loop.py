@@ -355,9 +355,13 @@ class Loop:
                 )
                 view.expand(plan, expanded)
                 self._expanded = True
-            except PhyslabError as error:
+            except (
+                PhyslabError,
+                OverflowError,
+            ) as error:  # a number that no column holds stops its plan, not the engine
                 logger.exception("%s cannot be expanded", plan.id)
-                view.append([Event("log", plan.id, time.time(), {"text": str(error), "code": error.code})])
+                code = getattr(error, "code", "error")
+                view.append([Event("log", plan.id, time.time(), {"text": str(error), "code": code})])
                 view.flag_plan(plan.id, stopped=True)
         return []
 

@@ -16,6 +16,7 @@ from physlab_mcp.stores.base import Change, TurnView
 
 _S = JobState
 _BATCH = 500
+_LAST = 1 << 31
 _OPEN = 1_000  # open requests that are known at once
 _A_TURN = 50  # of them are looked at in one turn
 _OPPOSED = frozenset({"cancel", "pause", "resume"})
@@ -135,7 +136,7 @@ class Requests:
     def _reorder(self, view: TurnView, request: Request, now: float) -> list[Change]:
         del now
         for job in self._jobs(view, request, frozenset({_S.PENDING})):
-            view.reorder(job, int(request.args.get("position", 1)))
+            view.reorder(job, min(max(int(request.args.get("position", 1)), 0), _LAST))
         view.carried(request.id)
         return []
 

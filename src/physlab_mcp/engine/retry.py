@@ -10,6 +10,7 @@ from physlab_mcp.schemas.job import Job
 
 BASE_S = 1.0
 MOST_S = 300.0
+MOST_FULL = 50
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +30,11 @@ def may_repeat_failed(job: Job) -> bool:
     """Whether a job that failed has retries left; what repeatable work lost is counted apart."""
     spent = job.attempt - job.lost if job.spec.pure or job.spec.idempotent else job.attempt
     return spent <= job.spec.retries
+
+
+def may_repeat_full(job: Job) -> bool:
+    """Whether a job whose results found no room on the disk is tried again: repeatable work is, for hours."""
+    return (job.spec.pure or job.spec.idempotent) and job.attempt < MOST_FULL
 
 
 def may_repeat_lost(job: Job, rules: Rules) -> bool:

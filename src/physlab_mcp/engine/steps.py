@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from physlab_mcp.backends.base import Observation
-from physlab_mcp.engine.retry import Rules, back_off_s, may_repeat_failed, may_repeat_lost
+from physlab_mcp.engine.retry import Rules, back_off_s, may_repeat_failed, may_repeat_full, may_repeat_lost
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
@@ -128,7 +128,8 @@ def _on_its_device(job: Job, result: bytes) -> bool:
 def _failed(draft: Draft, failure: Failure, now: float, rules: Rules) -> None:
     job = draft.job
     data = {"code": failure.code, "message": failure.message}
-    if failure.retryable and may_repeat_failed(job):
+    full = failure.code == "disk_full" and may_repeat_full(job)
+    if full or (failure.retryable and may_repeat_failed(job)):
         wait = back_off_s(job, rules)
         draft.note("log", now, {**data, "text": f"attempt {job.attempt} failed; the next starts in {wait:.1f} s"})
         _again(draft, now, wait, failure.message[:200])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from functools import cache, lru_cache, partial
+from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ def _parse(text: str, field: str) -> Any:
     """A pint unit from text; only names, `*`, `/`, parentheses and small numeric powers are let through."""
     powers = _POWER.findall(text)
     rest = _POWER.sub(" ", text)
-    if any(abs(float(power)) > 20 for power in powers) or _UNIT.sub("", rest):
+    tower = any(one.end() == other.start() for one, other in pairwise(_POWER.finditer(text)))
+    if tower or any(abs(float(power)) > 20 for power in powers) or _UNIT.sub("", rest):
         raise RequestError(
             f"{text!r} is not a unit.",
             field=field,

@@ -196,7 +196,9 @@ def failure_of(error: Any) -> Json:
     message = f"{name}: {error}"
     if hasattr(error, "as_dict"):
         code, remedy, message = error.code, error.remedy, error.message
-        retryable = code == "unavailable"  # a full disk may have room again
+        retryable = code == "unavailable"
+        if getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            code = "disk_full"  # tried again until there is room
     elif name == "ValidationError" and hasattr(error, "errors"):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -95,7 +95,7 @@ class JobStatus(Waiting):
 
     method: Literal["job_status"]
     job_id: str = HANDLE
-    since_seq: int | None = Field(default=None, ge=0, description="last_seq already seen; default: now")
+    since_seq: int | None = Field(default=None, ge=0, le=1 << 53, description="last_seq already seen")
     limit: int = Field(default=20, ge=1, le=200)
 
 
@@ -107,7 +107,7 @@ class JobLogs(Call):
     method: Literal["job_logs"]
     job_id: str = JOB
     stream: Literal["stdout", "stderr"] = "stdout"
-    offset: int = Field(default=0, ge=0, description="byte to start at")
+    offset: int = Field(default=0, ge=0, le=1 << 53, description="byte to start at")
     tail: int | None = Field(default=None, ge=1, le=10_000, description="last lines only")
 
 
@@ -158,7 +158,7 @@ class JobReorder(Call):
 
     method: Literal["job_reorder"]
     job_id: str = JOB
-    position: int = Field(default=1, ge=1, description="1 = next")
+    position: int = Field(default=1, ge=1, le=1_000_000, description="1 = next")
 
 
 class JobList(Listing):

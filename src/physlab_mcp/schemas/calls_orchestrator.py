@@ -89,7 +89,7 @@ class RunDag(_DagOrSpec, Waiting):
     example: ClassVar[dict[str, Any]] = {"method": "run_dag", "spec": _SPEC, "wait_s": 20}
 
     method: Literal["run_dag"]
-    parallelism: int = Field(default=0, ge=0, description="jobs at once; 0 = no limit")
+    parallelism: int = Field(default=0, ge=0, le=100_000, description="jobs at once; 0 = no limit")
     params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="overrides: {node_id: {param: value}}")
     sweep: SweepCall | None = None
     priority: int = Field(default=0, ge=-1000, le=1000)
@@ -108,7 +108,7 @@ class RunStatus(Waiting, Listing):
 
     method: Literal["run_status"]
     run_id: str = RUN
-    since_seq: int | None = Field(default=None, ge=0, description="last_seq already seen; default: now")
+    since_seq: int | None = Field(default=None, ge=0, le=1 << 53, description="last_seq already seen")
 
 
 class RunResult(Listing):

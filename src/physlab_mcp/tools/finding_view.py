@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 MOST = 15  # defects listed in an error or a concise reply: more are not mended in one go
 _WARNINGS = 1000  # characters kept for what comes after the errors of a long list
 _HEAD = 1500
+_LONGEST = 600  # characters of one text of a defect: what a caller sent need not all come back
 
 
 def finding_dict(finding: Finding) -> dict[str, Any]:
     """{code, node, field, message, remedy}."""
     body = msgspec.to_builtins(finding)
-    return {key: body.get(key) for key in ("code", "node", "field", "message", "remedy")}
+    return {key: _cut(body.get(key)) for key in ("code", "node", "field", "message", "remedy")}
+
+
+def _cut(value: str | None) -> str | None:
+    return None if value is None else views.clip(value, _LONGEST)
 
 
 def finding_line(finding: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _LOWER = ("minimum", "exclusiveMinimum")
 _UPPER = ("maximum", "exclusiveMaximum")
+_TOLD = 10_000_000  # a bound beyond which nobody goes by mistake costs tokens and tells nothing
 Schema = dict[str, Any]
 
 
@@ -93,7 +94,9 @@ def _field(info: FieldInfo, path: str, *, inner: bool) -> Schema:
     if not inner:
         for bound in info.metadata:
             schema |= {
-                key: getattr(bound, name) for name, key in _BOUNDS.items() if getattr(bound, name, None) is not None
+                key: getattr(bound, name)
+                for name, key in _BOUNDS.items()
+                if getattr(bound, name, None) is not None and abs(getattr(bound, name)) <= _TOLD
             }
             if getattr(bound, "pattern", None):
                 schema["pattern"] = bound.pattern

@@ -17,6 +17,7 @@ from physlab_mcp.tools.collaboration import Collaboration, Handler
 from physlab_mcp.tools.finding_view import first_of
 from physlab_mcp.tools.orchestrator import Orchestrator
 from physlab_mcp.tools.reply import Bench, Caller, Notify, Reply
+from physlab_mcp.tools.views import clip
 
 if TYPE_CHECKING:
     from physlab_mcp.artifacts.blobs import Blobs
@@ -46,6 +47,7 @@ LEGACY: Mapping[str, str] = {
 }
 _HOME: Mapping[str, str] = {method: tool.name for tool in TOOLS.values() for method in tool.calls}
 _NAME = 100  # characters of a foreign name that are repeated
+_SHOWN = 1500  # characters of a text in an error
 
 
 class Router:
@@ -162,7 +164,21 @@ def error_reply(error: PhyslabError) -> Reply:
     """An error as a reply: text for the model, `structured.error` for programs. Of many defects it keeps the first."""
     if error.details:
         error.details = first_of(error.details, error.example)
+    error.message = clip(error.message, _SHOWN)
+    error.field = error.field and clip(error.field, _NAME)
+    error.got = _short(error.got)
+    error.remedy = error.remedy and clip(error.remedy, _SHOWN)
+    error.details = _short(error.details)
     return Reply({"error": _plain(error.as_dict())}, render.error_text(error), is_error=True, error=error)
+
+
+def _short(value: Any) -> Any:
+    """A value with its long texts cut: what a caller sent need not all come back."""
+    if isinstance(value, str):
+        return clip(value, _SHOWN)
+    if isinstance(value, Mapping):
+        return {_short(key): _short(one) for key, one in value.items()}
+    return [_short(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,7 @@ if os.name == "posix":
 else:
     from .windows import limit
 
+_NO_LIMIT = 1 << 62  # the most that a resource limit can be
 TICK_S = 0.25
 LINE_BYTES = 16_384
 KEPT_ENV = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP",
@@ -174,9 +175,10 @@ class Attempt:
         self.family.die_with_parent(self._pid)
         wanted = {"RLIMIT_CORE": 0}
         if self.limits.get("memory_bytes"):
-            wanted["RLIMIT_AS"] = int(self.limits["memory_bytes"])
+            wanted["RLIMIT_AS"] = int(min(self.limits["memory_bytes"], _NO_LIMIT))
         if self.limits.get("timeout_s"):  # ends what might outlive a killed runner
-            wanted["RLIMIT_CPU"] = int(self.limits["timeout_s"] * max(1, self.limits.get("cpu") or 1)) + 60
+            seconds = self.limits["timeout_s"] * max(1, self.limits.get("cpu") or 1)
+            wanted["RLIMIT_CPU"] = int(min(seconds, _NO_LIMIT)) + 60
         limit(wanted)
         if self._cores:
             os.sched_setaffinity(0, self._cores)
