@@ -37,7 +37,7 @@ def test_a_runaway_is_ended_and_its_worker_replaced(site: Site, engine: str) -> 
     assert "interactive" in failure_of(site, runaway.id)
     for job in behind:  # the place of the runaway is free again, while the neighbour still runs
         site.wait_state(job.id, S.SUCCEEDED)
-    assert site.state(neighbour.id) is S.RUNNING
+    assert site.state(neighbour.id) in {S.QUEUED, S.RUNNING}  # adopted, it may be told as running only at its end
     assert len(before & set(site.worker_pids())) == 1
     site.open_gate()
     site.finish()

@@ -45,6 +45,11 @@ def older(tmp_path: Path, make_site) -> tuple[Site, str]:
     """A site whose engine is of the older release, with one job running; and that job's id."""
     folder = tmp_path / "older"
     zipfile.ZipFile(OLDER).extractall(folder)
+    about = folder / "physlab_mcp-0.0.9.dist-info"  # as an installation of it has: node types of today are not its own
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: physlab-mcp\nVersion: 0.0.9\n")
+    own = "".join(f"{name} = physlab_mcp.nodes.{name}\n" for name in ("constants", "units", "quantum", "plot", "flow"))
+    (about / "entry_points.txt").write_text(f"[physlab.nodes]\n{own}")
     site = make_site()
     site.data.store.unlink()
     for rest in ("-wal", "-shm"):

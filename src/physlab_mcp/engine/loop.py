@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 import msgspec
@@ -16,7 +16,7 @@ from physlab_mcp.engine.placement import Placement
 from physlab_mcp.engine.records import keep_lineage
 from physlab_mcp.engine.requests import Requests
 from physlab_mcp.engine.retry import Rules
-from physlab_mcp.engine.steps import Draft, observe, stored
+from physlab_mcp.engine.steps import Draft, Stale, observe, stale_event, stored
 from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.nodes.registry import Registry
@@ -269,7 +269,7 @@ class Loop:
                 job = self._live.get(seen.job_id)
                 if job is None or job.fence != seen.fence:
                     if seen.kind == "done":
-                        drafts.setdefault("", _Stale()).events.append(_stale(seen, now))
+                        drafts.setdefault("", Stale()).events.append(stale_event(seen, now))
                     continue
                 draft = drafts.get(seen.job_id)
                 if draft is None:
@@ -360,8 +360,8 @@ class Loop:
                 OverflowError,
             ) as error:  # a number that no column holds stops its plan, not the engine
                 logger.exception("%s cannot be expanded", plan.id)
-                code = getattr(error, "code", "error")
-                view.append([Event("log", plan.id, time.time(), {"text": str(error), "code": code})])
+                told = {"text": str(error), "code": getattr(error, "code", "error")}
+                view.append([Event("log", plan.id, time.time(), told)])
                 view.flag_plan(plan.id, stopped=True)
         return []
 
@@ -388,17 +388,3 @@ def _is_abroad(job: Job) -> bool:
 
 def _not_begun(job: Job) -> Observation:
     return Observation(job_id=job.id, fence=job.fence, kind="dropped", at=time.time())
-
-
-class _Stale(Draft):
-    """A place for results of older dispatches."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-
-def _stale(seen: Observation, now: float) -> Event:
-    data: dict[str, Any] = {"fence": seen.fence, "text": "a result of an older dispatch was refused"}
-    if seen.result is not None:
-        data["result"] = msgspec.json.decode(seen.result)
-    return Event("stale", seen.job_id, now, data)

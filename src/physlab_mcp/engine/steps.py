@@ -224,3 +224,18 @@ def refused(job: Job, failure: Failure, now: float) -> Change:
         job, state=_S.FAILED, reason=Reason(ReasonCode.REJECTED, failure.message[:500], now), ended_at=now
     )
     return Change(old=job, new=new, path=(_S.FAILED,), events=(event,), body=msgspec.json.encode(failure))
+
+
+class Stale(Draft):
+    """A place for results of older dispatches."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+
+def stale_event(seen: Observation, now: float) -> Event:
+    """What came from an older dispatch, kept with its result."""
+    data: dict[str, Any] = {"fence": seen.fence, "text": "a result of an older dispatch was refused"}
+    if seen.result is not None:
+        data["result"] = msgspec.json.decode(seen.result)
+    return Event("stale", seen.job_id, now, data)

@@ -109,8 +109,7 @@ class Calls:
             return
         with contextlib.suppress(Exception):
             for package in self._type(call["type"], call["module"]).packages:
-                if package not in sys.modules:
-                    importlib.import_module(package)
+                importlib.import_module(package)
 
     def folder(self, call: Json) -> Path:
         """The folder of this attempt; made by whoever writes there first."""
