@@ -367,7 +367,12 @@ def test_a_runner_whose_folder_was_removed_leaves_at_once(tmp_path):
     folder = job_folder(tmp_path, command=["sleep", "300"])
     process = begin(folder)
     child = until(lambda: child_of(folder))
-    shutil.rmtree(folder)
+
+    def removed() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)  # the runner may just be writing into it
+        return not folder.exists()
+
+    until(removed)
     process.terminate()
     assert process.wait(20) != 0
     assert gone(child)
