@@ -40,6 +40,8 @@ class Result:
 
 def run(names: Sequence[str], options: Options) -> list[Result]:
     """Measure, printing each row as it comes."""
+    # An installed program has its bytecode; without it every life would compile whatever was changed last.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     results: list[Result] = []
     for name in names:
         load = tell_load(name)
