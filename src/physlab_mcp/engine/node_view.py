@@ -9,7 +9,7 @@ from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.result import Failure, NodeResult
 from physlab_mcp.schemas.status import NodeView
-from physlab_mcp.stores.base import Store
+from physlab_mcp.stores.base import JobQuery, Store
 
 _result = msgspec.json.Decoder(NodeResult).decode
 _failure = msgspec.json.Decoder(Failure).decode
@@ -56,7 +56,9 @@ async def pk_in_run(store: Store, run_id: str, job_id: str) -> int:
 
     """
     jobs = await store.get_jobs([job_id])
-    if not jobs or jobs[0].run_id != run_id:
+    query = JobQuery(run_id=run_id, oldest_first=True, after=jobs[0].pk - 1 if jobs else None, limit=1)
+    found = await store.find_jobs(query) if jobs else []
+    if not found or found[0].id != job_id:
         raise NotFoundError(
             f"{run_id} has no job {job_id!r}.", field="after", got=job_id, remedy="Name the last node's job_id."
         )

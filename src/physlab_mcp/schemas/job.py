@@ -89,7 +89,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     kind: str  # node | command | function | protocol
     owner: str = "local"
     session_id: str | None = None
-    run_id: str | None = None  # its one Run; equal work of another Run is shared through the cache
+    run_id: str | None = None  # the Run that it was made for; `shared` says whether others may count it too
     sweep_id: str | None = None
     point_index: int | None = None
     node_id: str | None = None
@@ -118,6 +118,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     parallelism: int = 0  # at most this many jobs of the same Run at once; 0 = no limit
     group: str | None = None  # whom `parallelism` counts: the run or sweep
+    shared: bool = False  # may belong to several Runs of its sweep: their points differ only in what it does not take
     cache_key: str | None = None  # set once the inputs are known
     started_at: float = 0.0
     ended_at: float = 0.0

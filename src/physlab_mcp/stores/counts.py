@@ -24,8 +24,14 @@ class Counts:
         self._runs: dict[int, dict[JobState, int]] = {}
         self._plans: dict[int, dict[JobState, int]] = {}
 
-    def add(self, run: int, plan: int, old: JobState | None, new: JobState) -> None:
-        """One job of this run and plan (0: none) came into `new`, out of `old` unless it is new itself."""
+    def add(self, run: int, plan: int, old: JobState | None, new: JobState, *, shared: int = 0) -> None:
+        """One job of this run and plan (0: none) came into `new`, out of `old` unless it is new itself.
+
+        `shared` is its pk where other runs may count it too.
+        """
+        if shared:
+            for (member,) in self._db.execute("SELECT run FROM members WHERE job = ?", (shared,)).fetchall():
+                self.add(member, 0, old, new)
         for pk, deltas in ((run, self._runs), (plan, self._plans)):
             if not pk:
                 continue

@@ -14,7 +14,7 @@ from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.run import Run
 from physlab_mcp.stores import history, rows
 from physlab_mcp.stores.base import JobQuery, PlanState
-from physlab_mcp.stores.transaction import marks, plan_state
+from physlab_mcp.stores.looking import marks, plan_state
 from physlab_mcp.stores.writer import translate
 
 # To the letter as in the schema: SQLite uses a partial index only for the same words.
@@ -55,8 +55,11 @@ class Reading:
             parts.append(f"state IN ({marks(q.states)})")
             values.extend(state.value for state in q.states)
         if q.run_id is not None:
-            parts.append("run = (SELECT pk FROM runs WHERE id = ?)")
-            values.append(q.run_id)
+            parts.append(
+                "pk IN (SELECT pk FROM jobs WHERE run = (SELECT pk FROM runs WHERE id = ?)"
+                " UNION ALL SELECT job FROM members WHERE run = (SELECT pk FROM runs WHERE id = ?))"
+            )
+            values += [q.run_id, q.run_id]
         if q.plan_id is not None:
             parts.append("plan = (SELECT pk FROM plans WHERE id = ?)")
             values.append(q.plan_id)
@@ -226,8 +229,12 @@ class Reading:
             )
         run = self._one("SELECT r.pk, p.first_seq FROM runs r JOIN plans p ON p.pk = r.plan WHERE r.id = ?", (subject,))
         if run is not None:
-            clause = " AND (j.run = ? OR e.subject = ?)"
-            return history.Filter(clause, (run[0], subject), lambda row: row[6] == run[0] or row[3] == subject, run[1])
+            joined = self._all("SELECT j.id FROM members m JOIN jobs j ON j.pk = m.job WHERE m.run = ?", (run[0],))
+            subjects = {subject, *(row[0] for row in joined)}
+            clause = " AND (j.run = ? OR e.subject = ? OR e.job IN (SELECT job FROM members WHERE run = ?))"
+            return history.Filter(
+                clause, (run[0], subject, run[0]), lambda row: row[6] == run[0] or row[3] in subjects, run[1]
+            )
         return history.Filter(" AND e.subject = ?", (subject,), lambda row: row[3] == subject)
 
     async def seqs(self) -> tuple[int, int]:

@@ -21,9 +21,9 @@ JOB_COLUMNS = (
     "pk, id, kind, owner, session_id, run_id, sweep_id, point_index, node_id, run, plan, spec, state, reason,"
     " reason_text, reason_since, version, attempt, lost, fence, claimer, lease_until, needs, needs_left, backend,"
     " queue, native_id, submission, idx, priority, position, rank, not_before, created_at, observed_at,"
-    " idempotency_key, parallelism, grp, cache_key, started_at, ended_at, first_seq, last_seq"
+    " idempotency_key, parallelism, grp, cache_key, started_at, ended_at, first_seq, last_seq, shared"
 )
-INSERT_JOB = f"INSERT INTO jobs ({JOB_COLUMNS}) VALUES ({','.join('?' * 43)})"
+INSERT_JOB = f"INSERT INTO jobs ({JOB_COLUMNS}) VALUES ({','.join('?' * 44)})"
 SELECT_JOB = f"SELECT {JOB_COLUMNS} FROM jobs"
 UPDATE_JOB = (
     "UPDATE jobs SET state=?, reason=?, reason_text=?, reason_since=?, version=?, attempt=?, lost=?, fence=?,"
@@ -46,7 +46,7 @@ def job_row(job: Job, *, pk: int, first_seq: int) -> tuple[Any, ...]:
         job.lease_until, " ".join(job.needs), job.needs_left, job.backend, job.queue, job.native_id, job.submission,
         job.index, job.priority, job.position, job.rank, job.not_before, job.created_at, job.observed_at,
         job.idempotency_key, job.parallelism, job.group, job.cache_key, job.started_at, job.ended_at, first_seq,
-        first_seq,
+        first_seq, job.shared,
     )  # fmt: skip
 
 
@@ -70,6 +70,7 @@ def job_of(r: tuple[Any, ...]) -> Job:
         native_id=r[26], submission=r[27], index=r[28], priority=r[29], position=r[30], rank=r[31],
         not_before=r[32], created_at=r[33], observed_at=r[34], idempotency_key=r[35], parallelism=r[36],
         group=r[37], cache_key=r[38], started_at=r[39], ended_at=r[40], last_seq=r[42],
+        shared=bool(r[43]),
     )  # fmt: skip
 
 

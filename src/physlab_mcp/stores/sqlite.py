@@ -18,9 +18,10 @@ from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.run import Plan, Request
 from physlab_mcp.stores import history, rows
 from physlab_mcp.stores.base import Change, Lead, LeadershipLostError, Turn, TurnView
+from physlab_mcp.stores.looking import marks
 from physlab_mcp.stores.migrate import migrate, newest
 from physlab_mcp.stores.reading import ABROAD, Reading
-from physlab_mcp.stores.transaction import Transaction, marks
+from physlab_mcp.stores.transaction import Transaction
 from physlab_mcp.stores.writer import Writer, translate
 
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "lustre", "gpfs", "fuse.sshfs"})

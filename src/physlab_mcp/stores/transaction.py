@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,19 +13,15 @@ import msgspec
 from physlab_mcp.errors import ConflictError
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, Reason
-from physlab_mcp.schemas.job_state import LIVE, TERMINAL, JobState, ReasonCode, check_path
+from physlab_mcp.schemas.job_state import TERMINAL, JobState, ReasonCode, check_path
 from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.stores import rows
-from physlab_mcp.stores.base import Change, Hit, PlanState
+from physlab_mcp.stores.base import Change
 from physlab_mcp.stores.counts import ENDS, Counts
+from physlab_mcp.stores.looking import Looking, marks
 
 
-def marks(values: Collection[Any]) -> str:
-    """`?,?,?` for an IN clause."""
-    return ",".join("?" * len(values))
-
-
-class Transaction:
+class Transaction(Looking):
     """One open transaction. Implements TurnView; `finish` must be called before the commit."""
 
     def __init__(self, connection: sqlite3.Connection, *, now: float | None = None) -> None:
@@ -100,7 +96,8 @@ class Transaction:
         if count:
             self._write_events(old.pk, None, self._items(change))
         if new.state is not old.state:
-            self._counts.add(old.run_pk, old.plan_pk, old.state, new.state)
+            shared = old.pk if old.shared else 0
+            self._counts.add(old.run_pk, old.plan_pk, old.state, new.state, shared=shared)
         if change.waits_for:
             edge = self._db.execute(
                 f"INSERT OR IGNORE INTO needs SELECT pk, ?, 1 FROM jobs WHERE pk = ? AND state NOT IN ({marks(ENDS)})",
@@ -175,10 +172,11 @@ class Transaction:
 
     # -- adding ----------------------------------------------------------------------------------------------
 
-    def insert_jobs(self, jobs: Sequence[Job]) -> None:
-        """Insert new jobs with their first event and edges. Needs may name jobs of this batch or stored ones."""
-        if not jobs:
-            return
+    def insert_jobs(self, jobs: Sequence[Job], *, joins: Sequence[tuple[str, int]] = ()) -> None:
+        """Insert new jobs with their first event and edges. Needs may name jobs of this batch or stored ones.
+
+        `joins`: further runs (pk) of shared jobs, whether of this batch or stored.
+        """
         top = self._db.execute("SELECT coalesce(max(pk), 0) FROM jobs").fetchone()[0]
         pks = {job.id: top + 1 + i for i, job in enumerate(jobs)}
         foreign = {need for job in jobs for need in job.needs if need not in pks}
@@ -209,86 +207,59 @@ class Transaction:
         self._db.executemany("INSERT INTO events (seq, n, job, subject, body) VALUES (?,?,?,?,?)", event_rows)
         if edges:
             self._db.executemany("INSERT OR IGNORE INTO needs VALUES (?,?,?)", edges)
+        self._db.executemany(
+            "INSERT INTO members SELECT pk, ? FROM jobs WHERE id = ?", [(run, job_id) for job_id, run in joins]
+        )
         in_vain = [pk for pk, state in ended.values() if state in ENDS and state != JobState.SUCCEEDED]
         for pk in in_vain:
             self._skip_those_of(self._jobs(f"{rows.SELECT_JOB} WHERE pk = ?", (pk,))[0], above=top)
 
+    def _states_of(self, ids: Sequence[str]) -> dict[str, JobState]:
+        found = self._db.execute(f"SELECT id, state FROM jobs WHERE id IN ({marks(ids)})", tuple(ids))
+        return {row[0]: JobState(row[1]) for row in found}
+
     def expand(self, plan: Plan, points: Sequence[tuple[Run, Sequence[Job]]]) -> None:
-        """Add the runs and jobs of the plan's next points and move its `next_index`."""
+        """Add the runs and jobs of the plan's next points and move its `next_index`.
+
+        A shared job that is there already, by its id, is not added again: the run joins those that it belongs to.
+        """
         pk = self._db.execute("SELECT pk FROM plans WHERE id = ?", (plan.id,)).fetchone()[0]
         top = self._db.execute("SELECT coalesce(max(pk), 0) FROM runs").fetchone()[0]
         run_rows: list[tuple[Any, ...]] = []
         jobs: list[Job] = []
+        there = self._states_of([job.id for _, run_jobs in points for job in run_jobs if job.shared])
+        joins: list[tuple[str, int, JobState]] = []
         for i, (run, run_jobs) in enumerate(points):
             run_pk = top + 1 + i
             run_rows.append((
                 run_pk, run.id, pk, run.owner, run.session_id, run.dag_id, run.point_index,
                 rows.encode(run.point).decode(), run.title, len(run_jobs), run.created_at,
             ))  # fmt: skip
-            jobs.extend(msgspec.structs.replace(job, run_pk=run_pk, plan_pk=pk) for job in run_jobs)
+            for job in run_jobs:
+                if job.shared and job.id in there:
+                    joins.append((job.id, run_pk, there[job.id]))
+                    continue
+                if job.shared:
+                    there[job.id] = job.state
+                jobs.append(msgspec.structs.replace(job, run_pk=run_pk, plan_pk=pk))
         self._db.executemany(
             "INSERT INTO runs (pk, id, plan, owner, session_id, dag_id, point_index, point, title, jobs, created_at)"
             f" VALUES ({marks(range(11))})",
             run_rows,
         )
-        self.insert_jobs(jobs)
+        for _, run_pk, state in joins:
+            self._counts.add(run_pk, 0, None, state)
+        self.insert_jobs(jobs, joins=[(job_id, run_pk) for job_id, run_pk, _ in joins])
         self._db.execute(
             "UPDATE plans SET next_index = next_index + ?, jobs = jobs + ? WHERE pk = ?", (len(points), len(jobs), pk)
         )
         self._counts.look_at(pk)
 
-    # -- TurnView --------------------------------------------------------------------------------------------
-
-    def _jobs(self, sql: str, values: Sequence[Any]) -> list[Job]:
-        return [rows.job_of(row) for row in self._db.execute(sql, values)]
-
-    def ready(self, backend: str, *, now: float, limit: int, saturated: Collection[str]) -> list[Job]:
-        """See TurnView."""
-        without = f" AND (grp IS NULL OR grp NOT IN ({marks(saturated)}))" if saturated else ""
-        return self._jobs(
-            f"{rows.SELECT_JOB} INDEXED BY jobs_ready WHERE state = 'pending' AND needs_left = 0 AND backend = ?"
-            f" AND not_before <= ?{without} ORDER BY priority DESC, position, rank DESC, pk LIMIT ?",
-            (backend, now, *saturated, limit),
-        )
-
-    def results(self, job_ids: Collection[str]) -> dict[str, bytes]:
-        """See TurnView."""
-        found = self._db.execute(
-            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(job_ids)})",
-            tuple(job_ids),
-        )
-        return dict(found.fetchall())
-
-    def hits(self, keys: Collection[str]) -> dict[str, Hit]:
-        """See TurnView."""
-        found = self._db.execute(
-            "SELECT c.key, j.id, j.ended_at, r.body FROM cache c JOIN jobs j ON j.pk = c.job"
-            f" JOIN results r ON r.job = c.job WHERE c.key IN ({marks(keys)})",
-            tuple(keys),
-        )
-        return {row[0]: Hit(row[1], row[2], row[3]) for row in found}
+    # -- for the turn --------------------------------------------------------------------------------------------
 
     def forget(self, key: str) -> None:
         """See TurnView."""
         self._db.execute("DELETE FROM cache WHERE key = ?", (key,))
-
-    def same_work(self, keys: Collection[str]) -> dict[str, int]:
-        """See TurnView."""
-        found = self._db.execute(
-            f"SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work WHERE cache_key IN ({marks(keys)})"
-            " AND state IN ('submitting','queued','running','paused','collecting') AND state != 'paused'",
-            tuple(keys),
-        )
-        return dict(found.fetchall())
-
-    def requests(self, limit: int) -> list[Request]:
-        """See TurnView."""
-        found = self._db.execute(
-            "SELECT id, verb, subject, owner, at, args FROM requests WHERE carried = 0 ORDER BY seq LIMIT ?", (limit,)
-        )
-        return [
-            Request(id=r[0], verb=r[1], subject=r[2], owner=r[3], at=r[4], args=rows.decode_json(r[5])) for r in found
-        ]
 
     def put(self, kind: str, record_id: str, body: Any, *, subject: str | None = None) -> bool:
         """See TurnView."""
@@ -307,31 +278,9 @@ class Transaction:
         data = {"verb": request.verb, "owner": request.owner, **({"args": request.args} if request.args else {})}
         self.append([Event("request", request.subject, request.at, data)])
 
-    def was_approved(self, job_id: str) -> bool:
-        """See TurnView."""
-        found = self._db.execute(
-            "SELECT 1 FROM requests r JOIN jobs j ON r.subject IN (j.id, j.run_id, j.sweep_id)"
-            " WHERE r.verb = 'approve' AND j.id = ? LIMIT 1",
-            (job_id,),
-        )
-        return found.fetchone() is not None
-
     def carried(self, request_id: str) -> None:
         """See TurnView."""
         self._db.execute("UPDATE requests SET carried = 1 WHERE id = ?", (request_id,))
-
-    def live_of(self, subject: str, *, states: Collection[JobState], limit: int) -> list[Job]:
-        """See TurnView."""
-        wanted = [state.value for state in states if state in LIVE]
-        where = {
-            "job": "id = ?",
-            "run": "run = (SELECT pk FROM runs WHERE id = ?)",
-            "sweep": "plan = (SELECT pk FROM plans WHERE id = ?)",
-        }.get(subject.split("-", 1)[0], "0")
-        return self._jobs(
-            f"{rows.SELECT_JOB} WHERE {where} AND state IN ({marks(wanted)}) ORDER BY pk LIMIT ?",
-            (subject, *wanted, limit) if where != "0" else (*wanted, limit),
-        )
 
     def flag_plan(self, plan_id: str, *, paused: bool | None = None, stopped: bool | None = None) -> None:
         """See TurnView."""
@@ -342,16 +291,6 @@ class Transaction:
         found = self._db.execute("SELECT pk FROM plans WHERE id = ?", (plan_id,)).fetchone()
         if found is not None:
             self._counts.look_at(found[0])
-
-    def open_plans(self, limit: int, *, live_below: int | None = None) -> list[PlanState]:
-        """See TurnView."""
-        found = self._db.execute(
-            f"SELECT {rows.PLAN_COLUMNS} FROM plans INDEXED BY plans_open"
-            " WHERE next_index < total AND paused = 0 AND stopped = 0"
-            " AND jobs - succeeded - failed - cancelled - skipped < ? ORDER BY pk LIMIT ?",
-            (1 << 62 if live_below is None else live_below, limit),
-        )
-        return [plan_state(row) for row in found]
 
     def reorder(self, job: Job, position: int) -> None:
         """See TurnView."""
@@ -375,9 +314,3 @@ class Transaction:
         self.ended = self._counts.write(partial(self._write_events, None))
         if self.seq != self._first_seq:
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'seq'", (self.seq,))
-
-
-def plan_state(row: tuple[Any, ...]) -> PlanState:
-    """A PlanState from a row of PLAN_COLUMNS."""
-    plan, counts = rows.plan_of(row)
-    return PlanState(plan, counts, row[5], row[6], row[7], row[8], row[9], row[0])

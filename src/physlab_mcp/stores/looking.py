@@ -1,0 +1,114 @@
+"""What a turn reads inside its own transaction, seeing what it has written itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import LIVE, JobState
+from physlab_mcp.schemas.run import Request
+from physlab_mcp.stores import rows
+from physlab_mcp.stores.base import Hit, PlanState
+
+# A shared job goes on while another run that counts it has not ended.
+_WANTED_BY_OTHERS = (
+    "shared AND EXISTS (SELECT 1 FROM members m JOIN runs r ON r.pk = m.run WHERE m.job = jobs.pk AND r.ended_at = 0)"
+)
+
+
+def marks(values: Collection[Any]) -> str:
+    """`?,?,?` for an IN clause."""
+    return ",".join("?" * len(values))
+
+
+class Looking:
+    """The reading half of TurnView."""
+
+    _db: sqlite3.Connection
+
+    def _jobs(self, sql: str, values: Sequence[Any]) -> list[Job]:
+        return [rows.job_of(row) for row in self._db.execute(sql, values)]
+
+    def ready(self, backend: str, *, now: float, limit: int, saturated: Collection[str]) -> list[Job]:
+        """See TurnView."""
+        without = f" AND (grp IS NULL OR grp NOT IN ({marks(saturated)}))" if saturated else ""
+        return self._jobs(
+            f"{rows.SELECT_JOB} INDEXED BY jobs_ready WHERE state = 'pending' AND needs_left = 0 AND backend = ?"
+            f" AND not_before <= ?{without} ORDER BY priority DESC, position, rank DESC, pk LIMIT ?",
+            (backend, now, *saturated, limit),
+        )
+
+    def results(self, job_ids: Collection[str]) -> dict[str, bytes]:
+        """See TurnView."""
+        found = self._db.execute(
+            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(job_ids)})",
+            tuple(job_ids),
+        )
+        return dict(found.fetchall())
+
+    def hits(self, keys: Collection[str]) -> dict[str, Hit]:
+        """See TurnView."""
+        found = self._db.execute(
+            "SELECT c.key, j.id, j.ended_at, r.body FROM cache c JOIN jobs j ON j.pk = c.job"
+            f" JOIN results r ON r.job = c.job WHERE c.key IN ({marks(keys)})",
+            tuple(keys),
+        )
+        return {row[0]: Hit(row[1], row[2], row[3]) for row in found}
+
+    def same_work(self, keys: Collection[str]) -> dict[str, int]:
+        """See TurnView."""
+        found = self._db.execute(
+            f"SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work WHERE cache_key IN ({marks(keys)})"
+            " AND state IN ('submitting','queued','running','paused','collecting') AND state != 'paused'",
+            tuple(keys),
+        )
+        return dict(found.fetchall())
+
+    def requests(self, limit: int) -> list[Request]:
+        """See TurnView."""
+        found = self._db.execute(
+            "SELECT id, verb, subject, owner, at, args FROM requests WHERE carried = 0 ORDER BY seq LIMIT ?", (limit,)
+        )
+        return [
+            Request(id=r[0], verb=r[1], subject=r[2], owner=r[3], at=r[4], args=rows.decode_json(r[5])) for r in found
+        ]
+
+    def was_approved(self, job_id: str) -> bool:
+        """See TurnView."""
+        found = self._db.execute(
+            "SELECT 1 FROM requests r JOIN jobs j ON r.subject IN (j.id, j.run_id, j.sweep_id)"
+            " WHERE r.verb = 'approve' AND j.id = ? LIMIT 1",
+            (job_id,),
+        )
+        return found.fetchone() is not None
+
+    def live_of(self, subject: str, *, states: Collection[JobState], limit: int) -> list[Job]:
+        """See TurnView."""
+        wanted = [state.value for state in states if state in LIVE]
+        where = {
+            "job": "id = ?",
+            "run": f"run = (SELECT pk FROM runs WHERE id = ?) AND NOT ({_WANTED_BY_OTHERS})",
+            "sweep": "plan = (SELECT pk FROM plans WHERE id = ?)",
+        }.get(subject.split("-", 1)[0], "0")
+        return self._jobs(
+            f"{rows.SELECT_JOB} WHERE {where} AND state IN ({marks(wanted)}) ORDER BY pk LIMIT ?",
+            (subject, *wanted, limit) if where != "0" else (*wanted, limit),
+        )
+
+    def open_plans(self, limit: int, *, live_below: int | None = None) -> list[PlanState]:
+        """See TurnView."""
+        found = self._db.execute(
+            f"SELECT {rows.PLAN_COLUMNS} FROM plans INDEXED BY plans_open"
+            " WHERE next_index < total AND paused = 0 AND stopped = 0"
+            " AND jobs - succeeded - failed - cancelled - skipped < ? ORDER BY pk LIMIT ?",
+            (1 << 62 if live_below is None else live_below, limit),
+        )
+        return [plan_state(row) for row in found]
+
+
+def plan_state(row: tuple[Any, ...]) -> PlanState:
+    """A PlanState from a row of PLAN_COLUMNS."""
+    plan, counts = rows.plan_of(row)
+    return PlanState(plan, counts, row[5], row[6], row[7], row[8], row[9], row[0])
