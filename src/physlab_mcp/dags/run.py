@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -59,8 +59,9 @@ class _Prepared(msgspec.Struct, frozen=True):
 class DagExpander:
     """Turns the next points of a plan into runs and jobs; remembers the plans it expanded last."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, *, clock: Callable[[], float] = time.time) -> None:
         self.registry = registry
+        self._clock = clock
         self._plans: OrderedDict[str, _Prepared] = OrderedDict()
 
     def next(self, plan: Plan, dag: Dag, after_index: int, n: int) -> list[tuple[Run, list[Job]]]:
@@ -78,7 +79,7 @@ class DagExpander:
             return []
         runs = [plan.id] if grid is None else new_handles("run", count)
         ids = new_handles("job", count * size)
-        now = time.time()
+        now = self._clock()
         expanded: list[tuple[Run, list[Job]]] = []
         for turn, run_id in enumerate(runs):
             digits: list[int] = []

@@ -63,7 +63,9 @@ class Loop:
         rules: Rules,
         notify: Callable[[int, int], None],
         approve_commands: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._store = store
         self._backends = backends
         self._expander = expander
@@ -112,6 +114,11 @@ class Loop:
         return len(self._live)
 
     @property
+    def due(self) -> float | None:
+        """When it has something to do unasked: now, later, or None for never."""
+        return self._clock() if self._again or self._woken.is_set() else self._next_at
+
+    @property
     def idle_since(self) -> float:
         """When the last turn that did something ended."""
         return self._busy_until
@@ -128,7 +135,6 @@ class Loop:
         back_off = 0.1
         adopted = False
         while not self._stop:
-            self._woken = anyio.Event()
             try:
                 if not adopted:
                     await self._adopt()
@@ -151,14 +157,14 @@ class Loop:
                 await self._woken.wait()
 
     def _sleep_s(self) -> float:
-        now = time.time()
+        now = self._clock()
         dues = [_REST_S, self._next_tend - now if self._live else _REST_S]
         if self._next_at is not None:
             dues.append(self._next_at - now)
         return max(0.0, min(dues))
 
     async def _adopt(self) -> None:
-        now = time.time()
+        now = self._clock()
         kill_point("engine.before_adopt")
         for job in await self._store.adopt(self._lead, until=now + self._lease_s):
             if _is_abroad(job):
@@ -184,7 +190,8 @@ class Loop:
 
     async def turn(self) -> None:
         """One turn."""
-        now = time.time()
+        self._woken = anyio.Event()
+        now = self._clock()
         self._expanded = False
         for backend in self._backends.values():
             seen = backend.drain()
@@ -307,7 +314,9 @@ class Loop:
             backend = self._backends[name]
             if not durable:
                 backend.unplace([one.job for one in batch])
-                self._kept.append((backend, [_not_begun(one.job) for one in batch if one.job.id not in refused]))
+                self._kept.append(
+                    (backend, [_not_begun(one.job, self._clock()) for one in batch if one.job.id not in refused])
+                )
                 continue
             good = [one for one in batch if one.job.id not in refused]
             backend.unplace([one.job for one in batch if one.job.id in refused])
@@ -361,7 +370,7 @@ class Loop:
             ) as error:  # a number that no column holds stops its plan, not the engine
                 logger.exception("%s cannot be expanded", plan.id)
                 told = {"text": str(error), "code": getattr(error, "code", "error")}
-                view.append([Event("log", plan.id, time.time(), told)])
+                view.append([Event("log", plan.id, self._clock(), told)])
                 view.flag_plan(plan.id, stopped=True)
         return []
 
@@ -386,5 +395,5 @@ def _is_abroad(job: Job) -> bool:
     return job.state not in _GONE and job.state is not JobState.HELD and job.native_id is not None
 
 
-def _not_begun(job: Job) -> Observation:
-    return Observation(job_id=job.id, fence=job.fence, kind="dropped", at=time.time())
+def _not_begun(job: Job, now: float) -> Observation:
+    return Observation(job_id=job.id, fence=job.fence, kind="dropped", at=now)

@@ -1,0 +1,188 @@
+"""A backend whose jobs take the time and end as a script says, under a virtual clock."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from physlab_mcp.backends.base import Assignment, BackendInfo, Observation, Submission
+from physlab_mcp.errors import RejectedError
+from physlab_mcp.schemas.job import Job, JobSpec
+from physlab_mcp.schemas.result import Failure, NodeResult
+from physlab_mcp.testing.clock import VirtualClock
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of one attempt of a job: after `seconds` it ends with `values`, an `error`, or is `lost`."""
+
+    seconds: float = 1.0
+    values: dict[str, Any] = {}
+    error: str | None = None
+    retryable: bool = False
+    lost: bool = False
+    stdout: str = ""
+
+
+Script = Callable[[Assignment], Outcome]
+
+
+class ScriptedBackend:
+    """Runs nothing: `script` says how each attempt ends. `slots` jobs at a time, which may be changed meanwhile."""
+
+    def __init__(self, clock: VirtualClock, script: Script, *, slots: int = 1, name: str = "local") -> None:
+        self.name = name
+        self.slots = slots
+        self.script = script
+        self.ran: list[tuple[float, str]] = []  # (when, job id) of every start, in order
+        self._clock = clock
+        self._placed: dict[str, int] = {}  # job id -> slots that it takes
+        self._ends: list[tuple[float, int, Observation]] = []
+        self._paused: dict[str, tuple[float, Observation]] = {}  # job id -> (seconds left, its end)
+        self._seen: list[Observation] = []
+        self._printed: dict[str, bytes] = {}
+        self._number = 0
+        self._wake: Callable[[], None] = lambda: None
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next thing happens here, or None."""
+        return self._clock() if self._seen else self._ends[0][0] if self._ends else None
+
+    @property
+    def busy(self) -> int:
+        """How many slots are taken."""
+        return sum(self._placed.values())
+
+    async def start(self, wake: Callable[[], None]) -> None:
+        """See Backend."""
+        self._wake = wake
+
+    def poke(self) -> None:
+        """See Backend."""
+
+    async def describe(self) -> BackendInfo:
+        """See Backend."""
+        return BackendInfo(name=self.name, slots=self.slots, can_pause="freeze")
+
+    def check(self, spec: JobSpec, info: BackendInfo) -> None:
+        """See Backend."""
+        if spec.resources.cpu > info.slots:
+            raise RejectedError(
+                f"The job asks for {spec.resources.cpu:g} cores; {self.name} has {info.slots}.",
+                field="resources.cpu",
+                got=spec.resources.cpu,
+                remedy=f"Ask for at most {info.slots}.",
+            )
+
+    def place(self, job: Job) -> str | None:
+        """See Backend."""
+        wanted = max(1, round(job.spec.resources.cpu))
+        if self.busy + wanted > self.slots:
+            return None
+        self._placed[job.id] = wanted
+        return f"{self.name}-{len(self.ran)}"
+
+    def unplace(self, jobs: Collection[Job]) -> None:
+        """See Backend."""
+        for job in jobs:
+            self._placed.pop(job.id, None)
+
+    async def submit(self, batch: Submission) -> Mapping[str, Any]:
+        """See Backend."""
+        for one in batch.assignments:
+            now, outcome = self._clock(), self.script(one)
+            self.ran.append((now, one.job.id))
+            self._printed[one.job.id] = outcome.stdout.encode()
+            self._say(one.job, "started", started_at=now)
+            self._end(now + outcome.seconds, self._observed(one.job, outcome, now))
+        self._wake()
+        return {}
+
+    def _observed(self, job: Job, outcome: Outcome, now: float) -> Observation:
+        said: dict[str, Any] = {"job_id": job.id, "fence": job.fence, "at": now + outcome.seconds, "started_at": now}
+        if outcome.lost:
+            return Observation(kind="lost", **said)
+        if outcome.error is not None:
+            failure = Failure(code="error", message=outcome.error, retryable=outcome.retryable)
+            return Observation(kind="done", failure=failure, **said)
+        result = NodeResult(values=outcome.values, meta={"duration_ms": outcome.seconds * 1000})
+        return Observation(kind="done", result=msgspec.json.encode(result), **said)
+
+    def _say(self, job: Job, kind: str, **more: Any) -> None:
+        self._seen.append(Observation(job_id=job.id, fence=job.fence, kind=kind, at=self._clock(), **more))
+
+    def _end(self, at: float, observed: Observation) -> None:
+        self._number += 1
+        heapq.heappush(self._ends, (at, self._number, observed))
+
+    def drain(self) -> list[Observation]:
+        """See Backend."""
+        seen, self._seen = self._seen, []
+        while self._ends and self._ends[0][0] <= self._clock():
+            seen.append(heapq.heappop(self._ends)[2])
+        for one in seen:
+            if one.kind in ("done", "lost", "cancelled", "dropped"):
+                self._placed.pop(one.job_id, None)
+        return seen
+
+    def acknowledge(self, observations: Sequence[Observation]) -> None:
+        """See Backend."""
+
+    async def adopt(self, jobs: Sequence[Job], told: Mapping[str, int]) -> None:
+        """What an earlier engine began is lost here, as after a power cut."""
+        for job in jobs:
+            self._say(job, "lost", data={"lines": told.get(job.id, 0)})
+
+    async def cancel(self, jobs: Sequence[Job]) -> None:
+        """See Backend."""
+        for job in jobs:
+            self._take_out(job.id)
+            self._paused.pop(job.id, None)
+            self._say(job, "cancelled")
+        self._wake()
+
+    async def pause(self, jobs: Sequence[Job]) -> Mapping[str, str]:
+        """See Backend."""
+        for job in jobs:
+            found = self._take_out(job.id)
+            if found is not None:
+                self._paused[job.id] = (found[0] - self._clock(), found[1])
+                self._say(job, "paused")
+        self._wake()
+        return {}
+
+    async def resume(self, jobs: Sequence[Job]) -> Mapping[str, str]:
+        """See Backend."""
+        for job in jobs:
+            left, observed = self._paused.pop(job.id, (None, None))
+            if left is not None and observed is not None:
+                self._end(self._clock() + left, observed)
+                self._say(job, "resumed")
+        self._wake()
+        return {}
+
+    def _take_out(self, job_id: str) -> tuple[float, Observation] | None:
+        found = next((one for one in self._ends if one[2].job_id == job_id), None)
+        if found is None:
+            return None
+        self._ends.remove(found)
+        heapq.heapify(self._ends)
+        return found[0], found[2]
+
+    async def read(
+        self, job: Job, stream: Literal["stdout", "stderr"], *, offset: int, limit: int
+    ) -> tuple[bytes, int]:
+        """What the script lets it print comes through `stdout`."""
+        text = self._printed.get(job.id, b"") if stream == "stdout" else b""
+        start = max(0, len(text) + offset) if offset < 0 else offset
+        piece = text[start : start + limit]
+        return piece, start + len(piece)
+
+    async def tend(self, now: float) -> None:
+        """See Backend."""
+
+    async def aclose(self, *, keep: bool) -> None:
+        """See Backend."""
