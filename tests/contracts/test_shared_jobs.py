@@ -142,3 +142,20 @@ async def test_what_is_not_shared_is_refused_twice(desk: Desk) -> None:
     job = make_job(new_handle("job"))
     with pytest.raises(PhyslabError, match="UNIQUE"):
         await desk.expand(plan, [[job], [job]])
+
+
+async def test_outcomes_of_runs_hold_shared_ones_too(desk: Desk, shared: Job) -> None:
+    shared = make_job(shared=True, node_id="shared")
+    first, second = point(shared, node_id="own"), point(shared, node_id="own")
+    plan = await desk.add_plan(2)
+    await desk.expand(plan, [first, second])
+    await desk.turn(succeeded(await desk.get(shared), b'{"values":{"x":1}}'))
+    runs = [run.id for run in await desk.store.find_runs(plan.id)]
+    found = await desk.store.outcomes([*runs, "run-unknown00000"])
+    assert list(found) == runs
+    for mine in found.values():
+        assert [(one.node_id, one.state.value, one.body) for one in mine] == [
+            ("shared", "succeeded", b'{"values":{"x":1}}'),
+            ("own", "pending", None),
+        ]
+    assert await desk.store.outcomes([]) == {}

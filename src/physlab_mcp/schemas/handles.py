@@ -36,6 +36,11 @@ def new_handles(prefix: str, count: int) -> list[str]:
     ]
 
 
+def derived_handle(prefix: str, of: str, digest: bytes) -> str:
+    """A handle as old as the handle `of`, whose last 13 digits (65 bits) are those of `digest` (9 bytes or more)."""
+    return f"{prefix}-{of.partition('-')[2][:9]}{_base32(int.from_bytes(digest[:9], 'big'), 13)}"
+
+
 def prefix_of(handle: str) -> str | None:
     """The noun of a well-formed handle, else None."""
     found = HANDLE.fullmatch(handle)

@@ -81,6 +81,18 @@ class PlanState(msgspec.Struct, frozen=True):
     pk: int = 0
 
 
+class NodeOutcome(msgspec.Struct, frozen=True):
+    """What became of one node of a run; `body` is its result or failure (JSON) once it has ended."""
+
+    job_id: str
+    node_id: str
+    state: JobState
+    text: str  # of its reason
+    started_at: float
+    ended_at: float
+    body: bytes | None
+
+
 class TurnView(Protocol):
     """What the engine may read inside its own turn, seeing the turn's changes."""
 
@@ -259,6 +271,10 @@ class Store(Protocol):
 
     async def find_runs(self, plan_id: str, *, after_index: int = -1, limit: int = 100) -> list[Run]:
         """The runs of a plan in the order of their points."""
+        ...
+
+    async def outcomes(self, run_ids: Sequence[str]) -> dict[str, list[NodeOutcome]]:
+        """What became of the nodes of these runs, shared ones too, each run's in the order of its graph."""
         ...
 
     async def put(

@@ -13,7 +13,7 @@ from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.run import Run
 from physlab_mcp.stores import history, rows
-from physlab_mcp.stores.base import JobQuery, PlanState
+from physlab_mcp.stores.base import JobQuery, NodeOutcome, PlanState
 from physlab_mcp.stores.looking import marks, plan_state
 from physlab_mcp.stores.writer import translate
 
@@ -174,6 +174,27 @@ class Reading:
             (plan_id, after_index, limit),
         )
         return [self._run(row) for row in found]
+
+    async def outcomes(self, run_ids: Sequence[str]) -> dict[str, list[NodeOutcome]]:
+        """See Store."""
+        runs = dict(self._all(f"SELECT pk, id FROM runs WHERE id IN ({marks(run_ids)})", tuple(run_ids)))
+        pks = tuple(runs)
+        parts = self._all(
+            f"SELECT run, pk FROM jobs WHERE run IN ({marks(pks)})"
+            f" UNION ALL SELECT run, job FROM members WHERE run IN ({marks(pks)}) ORDER BY 2",
+            (*pks, *pks),
+        )
+        jobs = tuple({job for _, job in parts})
+        found = self._all(
+            "SELECT j.pk, j.id, j.node_id, j.state, j.reason_text, j.started_at, j.ended_at, r.body"
+            f" FROM jobs j LEFT JOIN results r ON r.job = j.pk WHERE j.pk IN ({marks(jobs)})",
+            jobs,
+        )
+        by_pk = {row[0]: NodeOutcome(row[1], row[2] or row[1], JobState(row[3]), *row[4:]) for row in found}
+        answer: dict[str, list[NodeOutcome]] = {run_id: [] for run_id in runs.values()}
+        for run, job in parts:
+            answer[runs[run]].append(by_pk[job])
+        return answer
 
     async def get(self, kind: str, record_id: str) -> Any:
         """See Store."""
