@@ -15,6 +15,8 @@ from physlab_mcp.engine.feed import Feed
 from physlab_mcp.errors import UnavailableError
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, JobSpec
+from physlab_mcp.schemas.run import Plan, Run
+from physlab_mcp.stores.base import Lead, TurnView
 from physlab_mcp.stores.sqlite import SQLiteStore, memory_store
 
 DEADLINE_S = 10
@@ -196,3 +198,22 @@ async def test_a_listener_whose_start_took_long_makes_nobody_hear_twice() -> Non
             feed.on_news(2, 2)
             assert await hear(stream, 1) == [2]
         tasks.cancel_scope.cancel()
+
+
+async def test_a_listener_of_a_run_hears_the_jobs_it_shares_with_an_earlier_one() -> None:
+    store = memory_store()
+    shared = Job(id="job-000000000001", kind="node", spec=JobSpec(), run_id="run-000000000001", shared=True)
+    plan = Plan(id="sweep-000000000001", dag_id="dag-00000000", total=2)
+    await store.add_plan(plan, b'{"nodes":[]}')
+    fence = await store.lead("engine", "me", now=1.0, lease_s=60)
+    assert fence is not None
+
+    def expand(view: TurnView) -> None:
+        runs = [Run(id=f"run-00000000000{i + 1}", dag_id=plan.dag_id, point_index=i) for i in range(2)]
+        view.expand(plan, [(run, [shared]) for run in runs])
+
+    await store.turn(Lead("engine", "me", fence), [], expand, now=1.0, lease_s=60)
+    async with running(store) as feed, feed.subscribe("run-000000000002") as second:
+        await store.append([said(7, shared.id)])
+        feed.on_news(-1, -1)
+        assert await hear(second, 1) == [7]

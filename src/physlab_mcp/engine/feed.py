@@ -85,11 +85,12 @@ class Feed:
 
         A listener that falls 10,000 events behind is closed; it reads the rest from the store by seq.
         """
+        also = await self._store.joined(subject) if subject is not None and not own else ()
         newest, _ = await self._store.seqs()
         if not self._listeners:  # asked after the wait: another one may have begun meanwhile
             self._seq = newest
         send, receive = anyio.create_memory_object_stream[Event](_BUFFER)
-        self._listeners[send] = _filter(subject, own)
+        self._listeners[send] = _filter(subject, own, frozenset(also))
         self._news.set()
         try:
             yield receive
@@ -99,9 +100,9 @@ class Feed:
             receive.close()
 
 
-def _filter(subject: str | None, own: bool) -> Callable[[Event], bool]:
+def _filter(subject: str | None, own: bool, also: frozenset[str]) -> Callable[[Event], bool]:
     if subject is None:
         return lambda _event: True
     if own:
         return lambda event: event.subject == subject
-    return lambda event: subject in (event.subject, event.run_id, event.sweep_id)
+    return lambda event: subject in (event.subject, event.run_id, event.sweep_id) or event.subject in also

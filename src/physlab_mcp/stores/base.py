@@ -277,6 +277,10 @@ class Store(Protocol):
         """What became of the nodes of these runs, shared ones too, each run's in the order of its graph."""
         ...
 
+    async def joined(self, run_id: str) -> list[str]:
+        """The shared jobs that the run counts but was not the first to have."""
+        ...
+
     async def put(
         self, kind: str, record_id: str, body: Any, *, subject: str | None = None, durable: bool = True
     ) -> bool:

@@ -196,6 +196,14 @@ class Reading:
             answer[runs[run]].append(by_pk[job])
         return answer
 
+    async def joined(self, run_id: str) -> list[str]:
+        """See Store."""
+        found = self._all(
+            "SELECT j.id FROM members m JOIN jobs j ON j.pk = m.job WHERE m.run = (SELECT pk FROM runs WHERE id = ?)",
+            (run_id,),
+        )
+        return [row[0] for row in found]
+
     async def get(self, kind: str, record_id: str) -> Any:
         """See Store."""
         row = self._one("SELECT body FROM records WHERE kind = ? AND id = ?", (kind, record_id))
@@ -232,12 +240,12 @@ class Reading:
         """See Store."""
         self._all("BEGIN")  # one look: rows that are packed meanwhile would otherwise be seen in neither place
         try:
-            only = history.Filter() if subject is None else self._of_subject(subject)
+            only = history.Filter() if subject is None else await self._of_subject(subject)
             return history.read(self._all, after=after, only=only, limit=limit)
         finally:
             self._all("COMMIT")
 
-    def _of_subject(self, subject: str) -> history.Filter:
+    async def _of_subject(self, subject: str) -> history.Filter:
         if subject.startswith("job-"):
             job = self._one("SELECT pk, first_seq FROM jobs WHERE id = ?", (subject,))
             pk, since = job or (0, 0)
@@ -250,8 +258,7 @@ class Reading:
             )
         run = self._one("SELECT r.pk, p.first_seq FROM runs r JOIN plans p ON p.pk = r.plan WHERE r.id = ?", (subject,))
         if run is not None:
-            joined = self._all("SELECT j.id FROM members m JOIN jobs j ON j.pk = m.job WHERE m.run = ?", (run[0],))
-            subjects = {subject, *(row[0] for row in joined)}
+            subjects = {subject, *await self.joined(subject)}
             clause = " AND (j.run = ? OR e.subject = ? OR e.job IN (SELECT job FROM members WHERE run = ?))"
             return history.Filter(
                 clause, (run[0], subject, run[0]), lambda row: row[6] == run[0] or row[3] in subjects, run[1]
