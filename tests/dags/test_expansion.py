@@ -105,7 +105,7 @@ def test_an_override_may_replace_a_reference() -> None:
         ({"sweep": {"space": {"q": [2]}}}, "sweep.space.q"),
         ({"sweep": {"space": {"n": {"range": [1, 1e9, 1]}}}}, "sweep.space"),
         ({"parallelism": -1}, "parallelism"),
-        ({"on_failure": "retry"}, "on_failure"),
+        ({"on_failure": "perhaps"}, "on_failure"),
     ],
 )
 def test_a_plan_is_checked_before_it_is_submitted(options: dict[str, Any], field: str) -> None:

@@ -9,8 +9,8 @@ import report_samples as samples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from physlab_mcp.analysis import quantities
 from physlab_mcp.artifacts.blobs import Blobs
-from physlab_mcp.reports import quantities
 from physlab_mcp.reports.captions import caption_for, tidy
 from physlab_mcp.reports.findings import comparisons_of, quantities_of
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from physlab_mcp.dags.sweep import points_total, read_sweep
+from physlab_mcp.dags.points import points_total
+from physlab_mcp.dags.sweep import read_sweep
 from physlab_mcp.dags.validate import validate
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import DagSpec

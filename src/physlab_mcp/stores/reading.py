@@ -191,7 +191,8 @@ class Reading:
             jobs,
         )
         by_pk = {row[0]: NodeOutcome(row[1], row[2] or row[1], JobState(row[3]), *row[4:]) for row in found}
-        answer: dict[str, list[NodeOutcome]] = {run_id: [] for run_id in runs.values()}
+        there = set(runs.values())
+        answer: dict[str, list[NodeOutcome]] = {run_id: [] for run_id in run_ids if run_id in there}
         for run, job in parts:
             answer[runs[run]].append(by_pk[job])
         return answer
