@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,11 @@ from physlab_mcp.backends.base import Backend
 from physlab_mcp.engine.cache_report import CacheReport
 from physlab_mcp.engine.feed import Feed
 from physlab_mcp.engine.link import Link
+from physlab_mcp.engine.listing import Listings
 from physlab_mcp.engine.node_view import decoded, node_view, pk_in_run
 from physlab_mcp.engine.request_check import check_verb, is_done
 from physlab_mcp.engine.submission import Submissions
-from physlab_mcp.engine.views import job_status, plan_status, run_status
+from physlab_mcp.engine.views import job_status, plan_status, run_status, series_status
 from physlab_mcp.engine.waiting import Wait
 from physlab_mcp.errors import ConflictError, NotFoundError, RequestError, UnavailableError
 from physlab_mcp.nodes.registry import Registry
@@ -33,6 +34,7 @@ from physlab_mcp.schemas.handles import new_handle, prefix_of
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import TERMINAL, JobState
 from physlab_mcp.schemas.run import Plan, Request, Run
+from physlab_mcp.schemas.series import Series
 from physlab_mcp.schemas.status import Chunk, JobOutcome, NodeView, Status
 from physlab_mcp.stores.base import JobQuery, Store
 
@@ -41,7 +43,7 @@ _LOOK_BACK = 500
 _PAGE = 1_000  # nodes
 
 
-class Engine:
+class Engine(Listings):
     """Submits, asks, watches. Another principal's handle answers exactly like an unknown one."""
 
     def __init__(
@@ -105,6 +107,12 @@ class Engine:
         plan_id = await self._submissions.add_plan(plan, dag)
         await self._wake()
         return plan_id
+
+    async def submit_series(self, series: Series, dag: Dag | None = None) -> str:
+        """Add recurring work durably; the same idempotency_key gives the first one's id."""
+        series_id = await self._submissions.add_series(series, dag)
+        await self._wake()
+        return series_id
 
     async def save_dag(self, dag: Dag, *, owner: str = "local") -> None:
         """Keep a DAG under its id; keeping it again changes nothing."""
@@ -180,11 +188,15 @@ class Engine:
             run = await self.store.get_run(handle) if plan is None else None
             if run is not None and run.owner == owner:
                 return run_status(run)
+        elif prefix == "series":
+            series = await self.store.get_series(handle)
+            if series is not None and series.owner == owner:
+                return series_status(series)
         raise NotFoundError(
-            f"There is no job, run or sweep {handle!r}.",
+            f"There is no job, run, sweep or series {handle!r}.",
             field="job_id",
             got=handle,
-            remedy="Handles look like job-…, run-… or sweep-…; job_list and run_list show yours.",
+            remedy="Handles look like job-…, run-…, sweep-… or series-…; job_list and run_list show yours.",
         )
 
     async def _progress(self, job: Job) -> float:
@@ -197,11 +209,6 @@ class Engine:
             if event.kind == "progress" and event.attempt == job.attempt and isinstance(fraction, int | float):
                 newest = float(fraction)
         return newest
-
-    async def _told(self, seqs: Sequence[int]) -> None:
-        """Sync before anybody is told of an end that a power loss could undo."""
-        if seqs and max(seqs) > (await self.store.seqs())[1]:
-            await self.store.make_durable()
 
     async def wait(
         self,
@@ -291,54 +298,6 @@ class Engine:
         if any(run.ended_at for run in runs):
             await self._told([(await self.store.seqs())[0]])
         return runs
-
-    async def list_jobs(
-        self,
-        *,
-        owner: str,
-        states: Collection[str] | None = None,
-        backend: str | None = None,
-        kind: str | None = None,
-        session_id: str | None = None,
-        since: float | None = None,
-        after: int | None = None,
-        limit: int = 50,
-    ) -> list[Status]:
-        """Jobs, newest first; `after` continues below the pk of the last row (`status.job.pk`)."""
-        wanted = tuple(JobState(state) for state in states) if states is not None else None
-        query = JobQuery(
-            owner=owner, states=wanted, backend=backend, kind=kind, session_id=session_id, since=since, after=after,
-            limit=limit,
-        )  # fmt: skip
-        jobs = await self.store.find_jobs(query)
-        await self._told([job.last_seq for job in jobs if job.state in TERMINAL])
-        return [job_status(job) for job in jobs]
-
-    async def list_runs(
-        self,
-        *,
-        owner: str,
-        states: Collection[str] | None = None,
-        session_id: str | None = None,
-        since: float | None = None,
-        after: int | None = None,
-        limit: int = 50,
-    ) -> list[tuple[int, Status]]:
-        """(cursor, status) of runs and sweeps, newest first; `after` continues below a cursor."""
-        found: list[tuple[int, Status]] = []
-        while len(found) < limit:
-            page = await self.store.find_plans(
-                owner=owner, session_id=session_id, since=since, after=after, limit=limit
-            )
-            for one in page:
-                status = plan_status(one)
-                if states is None or status.state in states:
-                    found.append((one.pk, status))
-            await self._told([one.last_seq for one in page if one.ended_at])
-            if len(page) < limit:
-                break
-            after = page[-1].pk
-        return found[:limit]
 
     async def logs(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -14,6 +15,7 @@ from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend, Observation, Submission
 from physlab_mcp.engine.placement import Placement
 from physlab_mcp.engine.records import keep_lineage
+from physlab_mcp.engine.recurring import begin as begin_occurrences
 from physlab_mcp.engine.requests import Requests
 from physlab_mcp.engine.retry import Rules
 from physlab_mcp.engine.steps import Draft, Stale, observe, stale_event, stored
@@ -174,7 +176,7 @@ class Loop:
             by_backend.setdefault(job.backend, []).append(job)
         for name, backend in self._backends.items():
             theirs = by_backend.get(name, [])
-            await backend.adopt(theirs, {job.id: await self._lines_of(job) for job in theirs if job.kind != "node"})
+            await backend.adopt(theirs, {job.id: await self._lines_of(job) for job in theirs if job.spec.node is None})
         kill_point("engine.after_adopt")
         if self._live:
             logger.info("adopted %d jobs", len(self._live))
@@ -209,7 +211,7 @@ class Loop:
         look, self._look = self._look or now >= self._next_tend or self._requests.open, False
         first = [self._before_others(stale, await self._to_stop([*changes, *self._refused]), changes, now)]
         if look:
-            first += [self._requests_of(now), self._expand]
+            first += [self._requests_of(now), partial(begin_occurrences, now=now), self._expand]
         stage = iter(first)
 
         def decide(view: TurnView) -> list[Change]:

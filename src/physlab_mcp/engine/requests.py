@@ -81,6 +81,10 @@ class Requests:
         return view.live_of(request.subject, states=states, limit=_BATCH)
 
     def _cancel(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        if request.subject.startswith("series-"):
+            view.cancel_series(request.subject)
+            view.carried(request.id)
+            return []
         if not request.subject.startswith("job-"):
             view.flag_plan(request.subject, stopped=True)
         here = self._jobs(view, request, _HERE | {_S.PAUSED})

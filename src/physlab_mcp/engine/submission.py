@@ -14,6 +14,7 @@ from physlab_mcp.faults import kill_point
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.job import Job, JobSpec, Resources
 from physlab_mcp.schemas.run import Plan
+from physlab_mcp.schemas.series import Series
 from physlab_mcp.stores.base import Store
 
 
@@ -38,15 +39,27 @@ class Submissions:
 
     async def add_plan(self, plan: Plan, dag: Dag) -> str:
         """Add a run or sweep; the same idempotency_key gives the first one's id."""
-        plan = msgspec.structs.replace(plan, roots=plan.roots or self._roots)
-        for node in dag.nodes:
-            if node.resources:
-                await self._check(node.backend, JobSpec(resources=msgspec.convert(node.resources, Resources)))
+        plan = await self._sound(plan, dag)
         git = await self._repository.state(str(Path.cwd()))
         kill_point("client.before_submit")
         plan_id = await self._store.add_plan(plan, msgspec.json.encode(dag), git=git)
         kill_point("client.after_submit")
         return plan_id
+
+    async def _sound(self, plan: Plan, dag: Dag) -> Plan:
+        for node in dag.nodes:
+            if node.resources:
+                await self._check(node.backend, JobSpec(resources=msgspec.convert(node.resources, Resources)))
+        return msgspec.structs.replace(plan, roots=plan.roots or self._roots)
+
+    async def add_series(self, series: Series, dag: Dag | None = None) -> str:
+        """Add recurring work; the same idempotency_key gives the first one's id."""
+        if series.plan is not None and dag is not None:
+            series = msgspec.structs.replace(series, plan=await self._sound(series.plan, dag))
+        if series.job is not None:
+            await self._check(series.job.backend, series.job.spec)
+            series = msgspec.structs.replace(series, job=self._with_roots(series.job))
+        return await self._store.add_series(series, msgspec.json.encode(dag) if dag is not None else None)
 
     def _with_roots(self, job: Job) -> Job:
         spec = msgspec.structs.replace(job.spec, roots=job.spec.roots or self._roots)

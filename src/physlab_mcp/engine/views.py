@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import ABROAD, TERMINAL, JobState, ReasonCode
 from physlab_mcp.schemas.run import Run, run_state
+from physlab_mcp.schemas.series import Series
 from physlab_mcp.schemas.status import Status
 from physlab_mcp.stores.base import PlanState
 
@@ -57,6 +59,25 @@ def plan_status(state: PlanState, *, now: float | None = None) -> Status:
         poll_after_s=0 if ended else poll_after(now - plan.created_at), counts=state.counts, title=plan.title,
         dag_id=plan.dag_id, session_id=plan.session_id, created_at=plan.created_at, started_at=state.started_at,
         ended_at=state.ended_at, plan=plan, last_seq=state.last_seq,
+    )  # fmt: skip
+
+
+def series_status(series: Series) -> Status:
+    """The view of recurring work; `done` counts its occurrences so far."""
+    word = "pending"
+    if series.ended_at:
+        word = "cancelled" if series.cancelled else "succeeded"
+    text = (
+        ""
+        if series.ended_at
+        else f"the next occurrence is at {datetime.fromtimestamp(series.next_at, UTC).isoformat()}"
+    )
+    return Status(
+        id=series.id, kind="series", state=word, reason=Reason(ReasonCode.WINDOW if text else ReasonCode.NONE, text),
+        done=series.occurrences, total=series.occurrences, progress=1.0 if series.ended_at else 0.0,
+        poll_after_s=0 if series.ended_at else 60, title=series.title, session_id=series.session_id,
+        dag_id=series.plan.dag_id if series.plan is not None else None, created_at=series.created_at,
+        ended_at=series.ended_at, series=series,
     )  # fmt: skip
 
 

@@ -10,13 +10,14 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.result import Failure, NodeResult
 from physlab_mcp.schemas.run import Plan
+from physlab_mcp.schemas.series import Series
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The state of any handle (job, run or sweep). `done` of `total` jobs have ended; `progress` is 0..1."""
 
     id: str
-    kind: str  # job | run | sweep
+    kind: str  # job | run | sweep | series
     state: str  # a JobState value
     reason: Reason = Reason()
     done: int = 0
@@ -37,6 +38,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ended_at: float = 0.0
     job: Job | None = None
     plan: Plan | None = None
+    series: Series | None = None
 
     @property
     def ended(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -12,6 +12,7 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.run import Plan, Request, Run
+from physlab_mcp.schemas.series import Series
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +117,26 @@ class TurnView(Protocol):
         """pk of a live job that is computing the same key; a paused one computes nothing."""
         ...
 
+    def durations(self, keys: Collection[int]) -> dict[int, tuple[float, int, float]]:
+        """(mean seconds, how many, when last) of work that ended, by key: see engine/durations.py."""
+        ...
+
+    def keep_durations(self, learnt: Iterable[tuple[int, float, int, float]]) -> None:
+        """Write (key, mean seconds, how many, when last)."""
+        ...
+
+    def forget_durations(self, before: float) -> int:
+        """Remove what ended last before a moment; how many."""
+        ...
+
+    def schedule_of(self, plan_pk: int) -> tuple[dict[str, Any] | None, float]:
+        """The schedule block of a plan, if it has one, and when the plan was submitted."""
+        ...
+
+    def was_asked(self, verb: str, job_id: str) -> bool:
+        """Whether this was ever asked of a job, its run or its sweep."""
+        ...
+
     def requests(self, limit: int) -> list[Request]:
         """Requests not yet carried out, oldest first."""
         ...
@@ -158,6 +179,26 @@ class TurnView(Protocol):
 
     def append(self, events: Sequence[Event]) -> None:
         """Append events within the turn."""
+        ...
+
+    def add_plan(self, plan: Plan) -> str:
+        """Add a run or sweep of a known DAG; a known (owner, idempotency_key) answers the first one's id."""
+        ...
+
+    def add_job(self, job: Job) -> str:
+        """Add a stand-alone job; a known (owner, idempotency_key) answers the first one's id."""
+        ...
+
+    def due_series(self, now: float, limit: int) -> list[Series]:
+        """Series whose next occurrence is due."""
+        ...
+
+    def cancel_series(self, series_id: str) -> None:
+        """End a series before its time; what of it runs goes on."""
+        ...
+
+    def move_series(self, series: Series) -> None:
+        """Write a series' next time, end, count and newest occurrence."""
         ...
 
 
@@ -247,6 +288,18 @@ class Store(Protocol):
 
     async def add_plan(self, plan: Plan, dag_body: bytes, *, git: Any = None) -> str:
         """Add a plan (durably) with its dag and the state of its repository; a known (owner, idempotency_key) answers the first one's id."""
+        ...
+
+    async def add_series(self, series: Series, dag_body: bytes | None = None) -> str:
+        """Add recurring work (durably) with its dag; a known (owner, idempotency_key) answers the first one's id."""
+        ...
+
+    async def get_series(self, series_id: str) -> Series | None:
+        """A series as it stands."""
+        ...
+
+    async def find_series(self, *, owner: str | None, after: int | None = None, limit: int = 50) -> list[Series]:
+        """Series, newest first; `after` continues below a pk."""
         ...
 
     async def get_plan(self, plan_id: str) -> PlanState | None:

@@ -12,7 +12,8 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.run import Run
-from physlab_mcp.stores import history, rows
+from physlab_mcp.schemas.series import Series
+from physlab_mcp.stores import history, recurring, rows
 from physlab_mcp.stores.base import JobQuery, NodeOutcome, PlanState
 from physlab_mcp.stores.looking import marks, plan_state
 from physlab_mcp.stores.writer import translate
@@ -161,6 +162,20 @@ class Reading:
         plan = self._one("SELECT id FROM plans WHERE pk = ?", (row[2],))
         return msgspec.structs.replace(run, sweep_id=plan[0]) if plan and plan[0] != run.id else run
 
+    async def get_series(self, series_id: str) -> Series | None:
+        """See Store."""
+        row = self._one(f"SELECT {recurring.COLUMNS} FROM series WHERE id = ?", (series_id,))
+        return recurring.series_of(row) if row else None
+
+    async def find_series(self, *, owner: str | None, after: int | None = None, limit: int = 50) -> list[Series]:
+        """See Store."""
+        found = self._all(
+            f"SELECT {recurring.COLUMNS} FROM series WHERE (? IS NULL OR owner = ?) AND (? IS NULL OR pk < ?)"
+            " ORDER BY pk DESC LIMIT ?",
+            (owner, owner, after, after, limit),
+        )
+        return [recurring.series_of(row) for row in found]
+
     async def get_run(self, run_id: str) -> Run | None:
         """See Store."""
         row = self._one(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE id = ?", (run_id,))
@@ -234,6 +249,7 @@ class Reading:
             f" OR EXISTS (SELECT 1 FROM jobs WHERE state IN ({ABROAD}) AND state NOT IN ('held','paused'))"
             " OR EXISTS (SELECT 1 FROM plans WHERE next_index < total AND paused = 0 AND stopped = 0)"
             " OR EXISTS (SELECT 1 FROM requests WHERE carried = 0)"
+            " OR EXISTS (SELECT 1 FROM series WHERE next_at > 0)"
         )
         return bool(row and row[0])
 

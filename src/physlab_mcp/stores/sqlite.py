@@ -11,17 +11,18 @@ from typing import Any
 
 import msgspec
 
-from physlab_mcp.errors import ConflictError, RequestError, UnavailableError
+from physlab_mcp.errors import RequestError, UnavailableError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.run import Plan, Request
-from physlab_mcp.stores import history, rows
+from physlab_mcp.schemas.series import Series
+from physlab_mcp.stores import history, recurring, rows
 from physlab_mcp.stores.base import Change, Lead, LeadershipLostError, Turn, TurnView
 from physlab_mcp.stores.looking import marks
 from physlab_mcp.stores.migrate import migrate, newest
 from physlab_mcp.stores.reading import ABROAD, Reading
-from physlab_mcp.stores.transaction import Transaction
+from physlab_mcp.stores.transaction import Transaction, other_work
 from physlab_mcp.stores.writer import Writer, translate
 
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "lustre", "gpfs", "fuse.sshfs"})
@@ -185,7 +186,9 @@ class SQLiteStore(Reading):
             tx.finish()
             kill_point("engine.before_commit")
             synced, following = connection.execute(
-                "SELECT value, (SELECT min(not_before) FROM jobs WHERE state = 'pending' AND not_before > 0 AND not_before > ?)"
+                "SELECT value, (SELECT min(at) FROM (SELECT min(not_before) AS at FROM jobs"
+                " WHERE state = 'pending' AND not_before > 0 AND not_before > ?"
+                " UNION ALL SELECT min(next_at) FROM series WHERE next_at > 0))"
                 " FROM meta WHERE key = 'durable_seq'",
                 (now,),
             ).fetchone()
@@ -261,32 +264,18 @@ class SQLiteStore(Reading):
         """See Store."""
 
         def add(tx: Transaction) -> str:
-            db = tx._db
-            known = (
-                plan.idempotency_key
-                and db.execute(
-                    "SELECT id, body FROM plans WHERE owner = ? AND idempotency_key = ?",
-                    (plan.owner, plan.idempotency_key),
-                ).fetchone()
-            )
-            if known:
-                if rows.work_of(known[1]) != rows.work_of(rows.encode(plan)):
-                    raise other_work(plan.idempotency_key or "", known[0])
-                return known[0]
-            db.execute(
-                "INSERT OR IGNORE INTO records (kind, id, subject, at, body) VALUES ('dag', ?, ?, ?, ?)",
-                (plan.dag_id, plan.owner, tx.now, dag_body),
-            )
-            if git is not None:
-                tx.put("git", plan.id, git)
-            tx.append([Event("run", plan.id, plan.created_at, {"state": "pending", "total": plan.total})])
-            db.execute(
-                "INSERT INTO plans (id, owner, session_id, dag_id, body, total, created_at, idempotency_key, first_seq)"
-                " VALUES (?,?,?,?,?,?,?,?,?)",
-                (plan.id, plan.owner, plan.session_id, plan.dag_id, rows.encode(plan), plan.total, plan.created_at,
-                 plan.idempotency_key, tx.seq),
-            )  # fmt: skip
-            return plan.id
+            tx.keep_dag(plan.dag_id, plan.owner, dag_body)
+            return tx.add_plan(plan, git=git)
+
+        return await self._write(add, durable=True)
+
+    async def add_series(self, series: Series, dag_body: bytes | None = None) -> str:
+        """See Store."""
+
+        def add(tx: Transaction) -> str:
+            if series.plan is not None and dag_body is not None:
+                tx.keep_dag(series.plan.dag_id, series.owner, dag_body)
+            return recurring.add(tx._db, series)
 
         return await self._write(add, durable=True)
 
@@ -338,11 +327,3 @@ def _hold(connection: sqlite3.Connection, lead: Lead, until: float) -> None:
     )
     if held.rowcount != 1:
         raise LeadershipLostError(f"{lead.claimer} no longer leads {lead.name!r}.", remedy="Another engine took over.")
-
-
-def other_work(key: str, first: str) -> ConflictError:
-    """The refusal of a key that stands for other work already."""
-    return ConflictError(
-        f"The idempotency key {key!r} was used before, for other work: {first}.",
-        field="idempotency_key", got=key, remedy="Use a new key for new work; the same key only for the same call.",
-    )  # fmt: skip

@@ -15,13 +15,15 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import TERMINAL, JobState, ReasonCode, check_path
 from physlab_mcp.schemas.run import Plan, Request, Run
-from physlab_mcp.stores import rows
+from physlab_mcp.schemas.series import Series
+from physlab_mcp.stores import recurring, rows
 from physlab_mcp.stores.base import Change
 from physlab_mcp.stores.counts import ENDS, Counts
 from physlab_mcp.stores.looking import Looking, marks
+from physlab_mcp.stores.scheduling import Scheduling
 
 
-class Transaction(Looking):
+class Transaction(Looking, Scheduling):
     """One open transaction. Implements TurnView; `finish` must be called before the commit."""
 
     def __init__(self, connection: sqlite3.Connection, *, now: float | None = None) -> None:
@@ -218,6 +220,63 @@ class Transaction(Looking):
         found = self._db.execute(f"SELECT id, state FROM jobs WHERE id IN ({marks(ids)})", tuple(ids))
         return {row[0]: JobState(row[1]) for row in found}
 
+    def keep_dag(self, dag_id: str, owner: str, body: bytes) -> None:
+        """Keep a graph under its id; keeping it again changes nothing."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO records (kind, id, subject, at, body) VALUES ('dag', ?, ?, ?, ?)",
+            (dag_id, owner, self.now, body),
+        )
+
+    def add_plan(self, plan: Plan, *, git: Any = None) -> str:
+        """See Store.add_plan and TurnView; its dag must be kept already."""
+        known = (
+            plan.idempotency_key
+            and self._db.execute(
+                "SELECT id, body FROM plans WHERE owner = ? AND idempotency_key = ?",
+                (plan.owner, plan.idempotency_key),
+            ).fetchone()
+        )
+        if known:
+            if rows.work_of(known[1]) != rows.work_of(rows.encode(plan)):
+                raise other_work(plan.idempotency_key or "", known[0])
+            return known[0]
+        if git is not None:
+            self.put("git", plan.id, git)
+        self.append([Event("run", plan.id, plan.created_at, {"state": "pending", "total": plan.total})])
+        self._db.execute(
+            "INSERT INTO plans (id, owner, session_id, dag_id, body, total, created_at, idempotency_key, first_seq)"
+            " VALUES (?,?,?,?,?,?,?,?,?)",
+            (plan.id, plan.owner, plan.session_id, plan.dag_id, rows.encode(plan), plan.total, plan.created_at,
+             plan.idempotency_key, self.seq),
+        )  # fmt: skip
+        return plan.id
+
+    def add_job(self, job: Job) -> str:
+        """See TurnView."""
+        known = (
+            job.idempotency_key
+            and self._db.execute(
+                "SELECT id FROM jobs WHERE owner = ? AND idempotency_key = ?", (job.owner, job.idempotency_key)
+            ).fetchone()
+        )
+        if known:
+            return known[0]
+        self.insert_jobs([job])
+        return job.id
+
+    def due_series(self, now: float, limit: int) -> list[Series]:
+        """See TurnView."""
+        return recurring.due(self._db, now, limit)
+
+    def cancel_series(self, series_id: str) -> None:
+        """See TurnView."""
+        if recurring.cancel(self._db, series_id, self.now):
+            self.append([Event("run", series_id, self.now, {"state": "cancelled"})])
+
+    def move_series(self, series: Series) -> None:
+        """See TurnView."""
+        recurring.move(self._db, series)
+
     def expand(self, plan: Plan, points: Sequence[tuple[Run, Sequence[Job]]]) -> None:
         """Add the runs and jobs of the plan's next points and move its `next_index`.
 
@@ -314,3 +373,11 @@ class Transaction(Looking):
         self.ended = self._counts.write(partial(self._write_events, None))
         if self.seq != self._first_seq:
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'seq'", (self.seq,))
+
+
+def other_work(key: str, first: str) -> ConflictError:
+    """The refusal of a key that stands for other work already."""
+    return ConflictError(
+        f"The idempotency key {key!r} was used before, for other work: {first}.",
+        field="idempotency_key", got=key, remedy="Use a new key for new work; the same key only for the same call.",
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.dags.run import DagExpander, plan_for
 from physlab_mcp.dags.validate import validate
 from physlab_mcp.engine.loop import Loop
+from physlab_mcp.engine.recurring import first_time
 from physlab_mcp.engine.retry import Rules
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import Registry
@@ -21,6 +22,8 @@ from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.result import NodeResult
 from physlab_mcp.schemas.run import Plan, Request, Run, run_state
+from physlab_mcp.schemas.schedule import canonical, read_schedule
+from physlab_mcp.schemas.series import Series
 from physlab_mcp.stores.base import JobQuery, Lead
 from physlab_mcp.stores.sqlite import SQLiteStore, memory_store
 from physlab_mcp.testing.clock import VirtualClock
@@ -93,6 +96,24 @@ class VirtualLab:
         plan = msgspec.structs.replace(plan, created_at=self.clock())
         await self.store.add_plan(plan, msgspec.json.encode(dag))
         return plan.id
+
+    async def submit_series(self, spec: Dag | Mapping[str, Any], cron: Mapping[str, Any], **options: Any) -> str:
+        """Submit a DAG (or its spec) to recur at the times of a schedule block of policy `cron`; its handle.
+
+        Raises:
+            RequestError: the spec, the schedule or an option is not valid.
+
+        """
+        schedule = read_schedule(cron)
+        dag = spec if isinstance(spec, Dag) else self._checked(spec)
+        series = Series(
+            id=new_handle("series"),
+            schedule=canonical(schedule),
+            plan=plan_for(dag, registry=self.registry, **options),
+            created_at=self.clock(),
+            next_at=first_time(schedule, self.clock()),
+        )
+        return await self.store.add_series(series, msgspec.json.encode(dag))
 
     def _checked(self, spec: Mapping[str, Any]) -> Dag:
         found = validate(spec, self.registry)
