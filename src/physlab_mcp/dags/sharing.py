@@ -13,11 +13,12 @@ from physlab_mcp.schemas.handles import derived_handle
 class Sharing:
     """The ids of a sweep's jobs. Those of shared ones follow from what they compute, so that every window finds them again."""
 
-    def __init__(self, plan_id: str, steps: Sequence[Step], varying: frozenset[int]) -> None:
-        """`varying`: the axes that take more than one value, derived ones left out."""
+    def __init__(self, plan_id: str, steps: Sequence[Step], bases: Sequence[frozenset[int]]) -> None:
+        """`bases`: for each axis the base parameters that vary and that its value follows from."""
+        varying = frozenset[int]().union(*bases)
         taken: list[frozenset[int]] = []
         for step in steps:
-            own = frozenset(axis for axis, _ in step.targets)
+            own = frozenset[int]().union(*(bases[axis] for axis, _ in step.targets))
             taken.append(own.union(*(taken[need] for need in step.needs)))
         self.shared = [not axes >= varying for axes in taken]
         self.any = any(self.shared)
