@@ -16,6 +16,11 @@ BENCHMARKS = {
     "first_result": "First result",
     "server_start": "Start and memory of the MCP server",
     "notices": "News and waiting calls",
+    "sweeps": "Sweeps: cost of a point, counting, memory",
+    "metadata": "Cost of recording what a task took",
+    "storage": "What a sweep leaves on the disk beside its values",
+    "utilisation": "How busy the slots are",
+    "side_by_side": "The same sweep in four libraries",
 }
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "benchmarks" / "results.json"

@@ -49,8 +49,20 @@ def _age(value: str) -> str:
     return value
 
 
+def _memory(value: str) -> str:
+    if value:
+        from physlab_mcp.dags.resources import memory_bytes
+
+        try:
+            memory_bytes(value)
+        except RequestError as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
 FilePath = Annotated[str, AfterValidator(_absolute)]
 Age = Annotated[str, AfterValidator(_age)]
+Memory = Annotated[str, AfterValidator(_memory)]
 
 
 class Section(BaseModel):
@@ -115,6 +127,9 @@ class LocalBackendSection(Section):
     """This machine."""
 
     workers: int = Field(default=0, ge=0, le=4096, description="node calls at once; 0: one a core")
+    cpus: int = Field(default=0, ge=0, le=4096, description="cores that jobs may use at once; 0: as many as workers")
+    memory: Memory = Field(default="", description='memory that jobs may ask for, such as "48Gi"; "": all there is')
+    gpus: int = Field(default=-1, ge=-1, le=64, description="GPUs that jobs may ask for; -1: all there are")
     commands: Literal["allow", "approve", "deny"] = Field(
         default="allow", description="commands from agents: run, wait for `physlab jobs approve`, or refuse"
     )
@@ -196,6 +211,14 @@ class Logging(Section):
     )
 
 
+class Provenance(Section):
+    """What is recorded of each task beside its result."""
+
+    capture: Literal["full", "off"] = Field(
+        default="full", description="off: no processor time, memory, environment or state of the repository"
+    )
+
+
 class EngineSection(Section):
     """The engine process."""
 
@@ -220,6 +243,7 @@ class Config(Section):
     planner: Planner = Planner()
     mcp_servers: McpServers = McpServers()
     logging: Logging = Logging()
+    provenance: Provenance = Provenance()
     engine: EngineSection = EngineSection()
 
     def store_path(self, data: DataDir) -> Path:

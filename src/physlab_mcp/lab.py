@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -15,6 +16,7 @@ from physlab_mcp.backends.local import LocalBackend, LocalSettings
 from physlab_mcp.config import Config, load, locate
 from physlab_mcp.engine.engine import Engine
 from physlab_mcp.engine.link import ask, gone
+from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir, default_data_dir
 from physlab_mcp.stores.migrate import is_older, newest
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from physlab_mcp.engine.loop import Expander
     from physlab_mcp.tools.router import Router
     from physlab_mcp.words import NeedsSpec, Planned
+
+logger = logging.getLogger(__name__)
 
 WORKER = Path(__file__).parent / "nodes" / "worker.py"
 
@@ -48,18 +52,60 @@ def local_backend(
     roots: Sequence[Path] = (),
     lease_s: float | None = None,
     environment: str = "",
+    follow: Callable[[], LocalSettings | None] | None = None,
 ) -> LocalBackend:
     """The local backend of a data directory."""
     config = config if config is not None else Config()
-    section = config.backends.local
     return LocalBackend(
         data,
-        LocalSettings(workers=section.workers, commands=section.commands, roots=tuple(roots)),
+        local_settings(config, roots),
         worker_program=WORKER,
-        hello={"sys_path": [place for place in sys.path if place], "environment": environment},
+        hello={
+            "sys_path": [place for place in sys.path if place],
+            "environment": environment,
+            "capture": config.provenance.capture,
+        },
         lease_s=config.engine.lease_s if lease_s is None else lease_s,
         blobs=Blobs(data.blobs),
+        follow=follow,
     )
+
+
+def local_settings(config: Config, roots: Sequence[Path] = ()) -> LocalSettings:
+    """What the configuration says of this machine."""
+    section = config.backends.local
+    memory = 0
+    if section.memory:
+        from physlab_mcp.dags.resources import memory_bytes
+
+        memory = memory_bytes(section.memory)
+    return LocalSettings(
+        workers=section.workers,
+        cpus=section.cpus,
+        memory_bytes=memory,
+        gpus=section.gpus,
+        commands=section.commands,
+        roots=tuple(roots),
+    )
+
+
+def following(config_file: Path | None, roots: Sequence[Path]) -> Callable[[], LocalSettings | None]:
+    """Answers the settings of this machine whenever the configuration file was changed since the last time, else None."""
+    seen: list[float] = []
+
+    def look() -> LocalSettings | None:
+        try:
+            found = locate(config_file)
+            changed = found.stat().st_mtime if found is not None else 0.0
+            if seen == [changed]:
+                return None
+            seen[:] = [changed]
+            return local_settings(load(config_file), roots)
+        except (RequestError, OSError) as error:  # half written, or gone: what was said before counts on
+            logger.warning("the configuration cannot be read again: %s", error)
+            return None
+
+    return look
 
 
 def allowed_roots(config: Config, data: DataDir, roots: Sequence[Path]) -> list[Path]:
@@ -188,11 +234,15 @@ def run_engine(data_dir: Path | None = None, *, config_file: Path | None = None,
         return "another engine already runs here"
     log_to(data.engine_log, os.environ.get("PHYSLAB_LOG", config.logging.level))
     store = SQLiteStore(config.store_path(data), threaded=False)
-    environment = environment_id()
+    environment = environment_id() if config.provenance.capture == "full" else ""
     daemon = Daemon(
         data=data,
         store=store,
-        backends={"local": local_backend(data, config, roots=roots, environment=environment)},
+        backends={
+            "local": local_backend(
+                data, config, roots=roots, environment=environment, follow=following(config_file, roots)
+            )
+        },
         expander=_expander,
         registry=registry,
         blobs=Blobs(data.blobs),

@@ -93,6 +93,11 @@ class DataDir:
         return self.root / "plans"
 
     @property
+    def functions(self) -> Path:
+        """One empty file for each artifact that may be unpickled: functions/<sha256>, made by the library alone."""
+        return self.root / "functions"
+
+    @property
     def engine_lock(self) -> Path:
         """Held by the engine of this host while it lives."""
         return self.root / "engine.lock"
@@ -106,6 +111,16 @@ class DataDir:
     def http_token(self) -> Path:
         """0600 file with the bearer token of the HTTP servers."""
         return self.root / "http.token"
+
+    @property
+    def packages(self) -> Path:
+        """Packages made for agents: packages/<run id>/<name>.zip."""
+        return self.root / "packages"
+
+    @property
+    def signing_key(self) -> Path:
+        """0600 file with the Ed25519 key that signs packages."""
+        return self.root / "signing.key"
 
     def job_folder(self, job_id: str) -> Path:
         """The folder of one job, sharded by two hex digits of its id's hash."""

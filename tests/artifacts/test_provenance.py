@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -135,3 +136,68 @@ def test_a_git_that_does_not_answer_is_none(repository: Path, monkeypatch: pytes
 
     monkeypatch.setattr(subprocess, "run", late)
     assert capture_git(repository) is None
+
+
+def only(monkeypatch: pytest.MonkeyPatch, folder: Path, **programs: str) -> None:
+    """These programs (text of shell scripts) and no others."""
+    for name, text in programs.items():
+        place = folder / name.replace("_", "-")
+        place.write_text(f"#!/bin/sh\n{text}\n")
+        place.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_gpus_are_listed_as_the_driver_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, tmp_path, nvidia_smi='echo "Some GPU, 550.1, 80 GiB"; echo "no such line"')
+    assert capture_environment()["gpu"] == [{"name": "Some GPU", "driver": "550.1", "memory": "80 GiB"}]
+
+
+@pytest.mark.parametrize("broken", ["exit 9", "exec /no/such/program"])
+def test_a_driver_that_does_not_answer_has_no_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    only(monkeypatch, tmp_path, nvidia_smi=broken)
+    assert capture_environment()["gpu"] == []
+
+
+def test_the_processor_is_told_on_every_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "cpuinfo"
+    monkeypatch.setattr(provenance, "CPU_INFO", place)
+    only(monkeypatch, tmp_path, sysctl='echo "A chip"')
+    monkeypatch.setattr(provenance.platform, "processor", lambda: "")
+    monkeypatch.setattr(provenance.platform, "machine", lambda: "arm64")
+    place.write_text("flags\t: a b\nmodel name\t: Some CPU\n")
+    assert provenance._cpu_model() == "Some CPU"
+    place.write_text("flags\t: a b\n")
+    assert provenance._cpu_model() == "arm64"
+    place.unlink()
+    assert provenance._cpu_model() == "arm64"
+    monkeypatch.setattr(provenance.sys, "platform", "darwin")
+    assert provenance._cpu_model() == "A chip"
+    (tmp_path / "sysctl").unlink()
+    assert provenance._cpu_model() == "arm64"
+
+
+def test_places_that_are_no_folders_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = environment_id()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "none")])
+    assert environment_id() == before
+
+
+def test_a_package_without_a_name_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "nameless-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    packages = capture_environment()["packages"]
+    assert packages["msgspec"]
+    assert None not in packages
+
+
+def test_without_git_there_is_no_state(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, tmp_path)
+    assert capture_git(repository) is None
+
+
+def test_a_diff_that_cannot_be_started_is_empty() -> None:
+    assert provenance._read_some(["/no/such/program"]) == (b"", False)

@@ -144,7 +144,7 @@ def test_a_sweep_has_a_new_run_for_each_point_in_order() -> None:
     assert ids == sorted(set(ids))
     assert all(run.sweep_id == one.id and run.id.startswith("run-") for run, _ in runs)
     for run, (a, b) in runs:
-        assert (a.point_index, a.sweep_id, a.run_id, a.group) == (run.point_index, one.id, run.id, one.id)
+        assert (a.point_index, a.sweep_id, a.run_id, a.group) == (run.point_index, one.id, run.id, None)
         assert a.spec.node is not None
         assert b.spec.node is not None
         assert a.spec.node.params == {"n": run.point["n"], "x": float(run.point["a.x"]), "label": "a"}

@@ -14,6 +14,7 @@ import pytest
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import BackendInfo, Observation, Submission
+from physlab_mcp.engine import expansion
 from physlab_mcp.engine import loop as loop_module
 from physlab_mcp.engine.loop import Loop
 from physlab_mcp.engine.retry import Rules
@@ -216,7 +217,7 @@ def no_tending(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_sweep_larger_than_the_window_goes_on_as_its_jobs_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_module, "WINDOW", 20)
+    monkeypatch.setattr(expansion, "WINDOW", 20)
     async with running(Place(slots=3), tmp_path) as room:
         state = await room.ended(await room.sweep(200))
     assert (state.jobs, state.counts) == (200, {"succeeded": 200})
@@ -228,7 +229,7 @@ async def test_a_sweep_larger_than_the_window_goes_on_as_its_jobs_end(
 async def test_a_sweep_that_is_served_from_the_cache_is_expanded_without_a_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_module, "CHUNK", 16)
+    monkeypatch.setattr(expansion, "CHUNK", 16)
     async with running(Place(slots=64), tmp_path) as room:
         first, second = await room.sweep(200), await room.sweep(200)
         assert (await room.ended(first)).counts == (await room.ended(second)).counts == {"succeeded": 200}

@@ -39,6 +39,8 @@ class Keyed(Protocol):
     def random(self) -> bool: ...
     @property
     def dtype(self) -> str: ...
+    @property
+    def keyed(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None: ...
 
 
 def _normal(value: Any) -> Any:
@@ -105,9 +107,10 @@ def static_key(node_type: Keyed, params: Mapping[str, Any], device: str = "cpu")
     if not node_type.cacheable or (node_type.random and params.get("seed") is None):
         return None
     code = code_version(node_type)
-    if ":unknown:" in code:
+    named = params if node_type.keyed is None else node_type.keyed(params)
+    if ":unknown:" in code or named is None:
         return None
-    return value_hash((node_type.name, code, node_type.dtype, device, params))
+    return value_hash((node_type.name, code, node_type.dtype, device, named))
 
 
 def full_key(static_key: str, inputs: Mapping[str, str]) -> str:
@@ -131,7 +134,8 @@ def fields(
         named[f"code {module}"] = digest
     for package in node_type.packages:
         named[f"package {package}"] = _versions.package(package)
-    stack: list[tuple[str, Any]] = [("params", dict(params))]
+    kept = params if node_type.keyed is None else node_type.keyed(params)
+    stack: list[tuple[str, Any]] = [("params", dict(params if kept is None else kept))]
     while stack:
         path, value = stack.pop()
         if isinstance(value, dict) and value and "$from" not in value:

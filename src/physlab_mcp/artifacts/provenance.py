@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import platform
 import re
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 
 MOST_DIFF_BYTES = 5_000_000
+CPU_INFO = Path("/proc/cpuinfo")
 _URL = re.compile(r"^([a-z][a-z0-9+.\-]*://)(?:[^/\s]*@)?([^?#\s]*).*$", re.IGNORECASE)
 
 
@@ -78,7 +80,7 @@ def capture_environment() -> dict[str, Any]:
 
 def _cpu_model() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")
             if key.strip() in ("model name", "Model", "Processor"):
                 return value.strip()
@@ -175,12 +177,12 @@ def _read_some(command: list[str], *, timeout_s: float = 20.0) -> tuple[bytes, b
         return b"", False
     clock = threading.Timer(timeout_s, process.kill)
     clock.start()
+    said = process.stdout or io.BytesIO()
     try:
-        data = process.stdout.read(MOST_DIFF_BYTES + 1) if process.stdout is not None else b""
+        data = said.read(MOST_DIFF_BYTES + 1)
     finally:
         clock.cancel()
         process.kill()
         process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        said.close()
     return data[:MOST_DIFF_BYTES], len(data) > MOST_DIFF_BYTES

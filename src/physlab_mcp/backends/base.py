@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from physlab_mcp.errors import RejectedError, UnavailableError
+from physlab_mcp.schemas.capacity import Amount, Occupied
 from physlab_mcp.schemas.job import Job, JobSpec
 from physlab_mcp.schemas.result import Failure
 
@@ -135,6 +136,19 @@ class Backend(Protocol):
 
     async def aclose(self, *, keep: bool) -> None:
         """Stop observing. With `keep` running jobs go on and will be adopted."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A backend that says how much it has, so that jobs can be packed on it."""
+
+    def capacity(self) -> Amount:
+        """What it has now; it may change while jobs run."""
+        ...
+
+    def occupied(self) -> list[Occupied]:
+        """What is in use, and by which jobs."""
         ...
 
 

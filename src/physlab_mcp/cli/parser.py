@@ -27,6 +27,7 @@ def build() -> argparse.ArgumentParser:
     commands = _Commands(parser)
     _experiments(commands)
     _jobs(commands.group("jobs", "jobs and runs: list, look, wait, steer"))
+    _bundles(commands.group("bundle", "reproducibility packages: make, verify, run again"))
     _engine(commands.group("engine", "the engine process"))
     _settings(commands.group("config", "the configuration"))
     _care(commands)
@@ -72,6 +73,12 @@ def _outputs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--open", action="store_true", help="open the report when done")
 
 
+def _analysis(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--metric", help="what the analysis is about (default: the only number there is)")
+    command.add_argument("--minimize", action="store_true", help="the least value is the best")
+    _outputs(command)
+
+
 def _experiments(commands: _Commands) -> None:
     demo = commands.add("demo", "demo:demo", "run the packaged hydrogen experiment and check its numbers")
     demo.add_argument("--no-cache", action="store_true", help="compute everything again")
@@ -86,6 +93,23 @@ def _experiments(commands: _Commands) -> None:
     run.add_argument("--parallelism", type=_count, default=0, metavar="N", help="at most N nodes at once")
     run.add_argument("--bib", metavar="FILE.bib", help="references of the report (default: FILE.bib beside FILE.json)")
     _outputs(run)
+
+    sweep = commands.add("sweep", "sweep:sweep", "run an experiment over the points of a parameter space")
+    sweep.add_argument(
+        "file", metavar="FILE.json", help="the graph with a sweep block, maybe a schedule; - reads stdin"
+    )
+    sweep.add_argument("--detach", action="store_true", help="submit and return at once")
+    sweep.add_argument("--no-cache", action="store_true", help="compute everything again")
+    sweep.add_argument("--allow-large", action="store_true", help="lift the caps of interactive node types")
+    sweep.add_argument("--parallelism", type=_count, default=0, metavar="N", help="at most N nodes at once")
+    sweep.add_argument("--now", action="store_true", help="start at once whatever the file's schedule says")
+    _analysis(sweep)
+
+    analyze = commands.add(
+        "analyze", "sweep:analyze", "table, figures and best point of a sweep, also of one under way"
+    )
+    analyze.add_argument("sweep", metavar="SWEEP", help="sweep-…")
+    _analysis(analyze)
 
     report = commands.add("report", "report:report", "write a finished run up as a PDF")
     report.add_argument("run", metavar="RUN", help="run-…")
@@ -121,10 +145,36 @@ def _jobs(jobs: _Commands) -> None:
         ("resume", "let frozen ones go on"),
         ("approve", "let a held command start"),
         ("reject", "refuse a held command"),
+        ("start-now", "start what waits for its window"),
     ):
         asked = jobs.add(verb, "jobs:ask", text)
         asked.add_argument("handles", metavar="ID", nargs="+")
-        asked.set_defaults(verb=verb)
+        asked.set_defaults(verb=verb.replace("-", "_"))
+
+
+def _bundles(bundles: _Commands) -> None:
+    create = bundles.add("create", "bundle:create", "write a package of a run or sweep that has ended")
+    create.add_argument("run", metavar="RUN", help="run-… or sweep-…")
+    create.add_argument("--out", metavar="PATH", help="a new folder, or a file NAME.zip (./physlab-out/package-RUN)")
+    create.add_argument("--name", help="the package's name (default: from the title)")
+    create.add_argument("--wheelhouse", action="store_true", help="with all wheels, so that no network is needed")
+    create.add_argument("--everything", action="store_true", help="lock all that is installed, not only what is needed")
+    create.add_argument("--license", metavar="URL", help="the licence that it is passed on under")
+    create.add_argument(
+        "--tolerance", action="append", default=[], metavar="[NAME=]REL[,ABS]", help="how far numbers may be off (1e-9)"
+    )
+    create.add_argument("--ignore", action="append", default=[], metavar="NAME", help="no part of the result")
+    create.add_argument("--pixels", type=_count, default=0, metavar="N", help="how far pictures may be off, of 255 (0)")
+
+    verify = bundles.add("verify", "bundle:verify", "check that a package is whole, signed and complete")
+    reproduce = bundles.add("reproduce", "bundle:reproduce", "run a package again and compare; this runs its code")
+    for one in (verify, reproduce):
+        one.add_argument("path", metavar="PACKAGE", help="its folder or .zip")
+        one.add_argument(
+            "--trust", action="append", default=[], metavar="FINGERPRINT", help="accept this key only; repeatable"
+        )
+    reproduce.add_argument("--here", action="store_true", help="in this environment instead of a fresh one")
+    reproduce.add_argument("--work", metavar="DIR", help="a new folder for environment, data and report")
 
 
 def _engine(engine: _Commands) -> None:

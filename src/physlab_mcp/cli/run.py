@@ -59,9 +59,11 @@ async def submit(
     use_cache: bool,
     parallelism: int = 0,
     allow_large: bool = False,
+    sweep: Mapping[str, Any] | None = None,
+    schedule: Mapping[str, Any] | None = None,
     out: Output,
 ) -> str:
-    """Check the graph, store its run durably, wake the engine; the run's id.
+    """Check the graph, store its run, sweep or series durably, wake the engine; its id.
 
     Raises:
         RequestError: the graph has defects; all of them are in `details`.
@@ -70,6 +72,8 @@ async def submit(
     from physlab_mcp.dags.check import Limits
     from physlab_mcp.dags.files import pin_files
     from physlab_mcp.dags.run import plan_for
+    from physlab_mcp.dags.scheduled import submit_scheduled
+    from physlab_mcp.dags.sweep import formulas_of, read_sweep
     from physlab_mcp.dags.validate import validate
 
     limits = Limits(
@@ -92,7 +96,11 @@ async def submit(
             remedy=first.remedy,
             details=[msgspec.to_builtins(one) for one in checked.errors],
         )
-    files = pin_files(checked.dag, lab.registry, params={}, roots=lab.roots, hidden=[lab.data.root], blobs=lab.blobs)
+    block = read_sweep(sweep) if sweep is not None else None
+    files = pin_files(
+        checked.dag, lab.registry, params={}, space=formulas_of(block).names if block is not None else (),
+        roots=lab.roots, hidden=[lab.data.root], blobs=lab.blobs,
+    )  # fmt: skip
     plan = plan_for(
         checked.dag,
         params=files,
@@ -101,8 +109,9 @@ async def submit(
         use_cache=use_cache,
         parallelism=parallelism,
         allow_large=allow_large,
+        sweep=block.canonical() if block is not None else None,
     )
-    run_id = await lab.engine.submit_plan(plan, checked.dag)
+    run_id = await submit_scheduled(lab.engine, plan, checked.dag, schedule)
     out.submitted = run_id
     return run_id
 

@@ -12,10 +12,13 @@ from physlab_mcp.artifacts.cache_key import code_version, static_key
 from physlab_mcp.backends.job_inputs import check_shape
 from physlab_mcp.dags.caps import beyond_caps, compute_limit_s
 from physlab_mcp.dags.commands import HAND_OVER, NO_REFERENCE
+from physlab_mcp.dags.extension import Extended
 from physlab_mcp.dags.params import Problem, settle_params
+from physlab_mcp.dags.points import Points
 from physlab_mcp.dags.references import Path, Place, places_in, put
 from physlab_mcp.dags.rules import broken_checks
-from physlab_mcp.dags.sweep import Grid, targets_of
+from physlab_mcp.dags.sweep import RETRIES
+from physlab_mcp.dags.targets import targets_of
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType, Registry
 from physlab_mcp.schemas.dag import Dag, Node
@@ -50,7 +53,9 @@ class Step(msgspec.Struct, frozen=True):
     bounded: bool = True  # whether the caps of interactive node types hold
 
 
-def prepare_steps(plan: Plan, dag: Dag, registry: Registry, grid: Grid | None, *, remember: int) -> list[Step]:
+def prepare_steps(
+    plan: Plan, dag: Dag, registry: Registry, points: Points | Extended | None, *, remember: int
+) -> list[Step]:
     """The steps of a plan in topological order.
 
     Raises:
@@ -60,7 +65,11 @@ def prepare_steps(plan: Plan, dag: Dag, registry: Registry, grid: Grid | None, *
     order = {node.id: number for number, node in enumerate(dag.nodes)}
     _check_overrides(plan, order)
     aims: dict[str, list[tuple[int, Path]]] = {}
-    targets = targets_of(grid.names if grid is not None else (), dag, registry)
+    targets = (
+        targets_of(points.names, dag, registry, used=points.used)
+        if points is not None
+        else targets_of((), dag, registry)
+    )
     for axis, found in enumerate(targets.values()):
         for one in found:
             aims.setdefault(one.node, []).append((axis, one.path))
@@ -91,17 +100,20 @@ def prepare_steps(plan: Plan, dag: Dag, registry: Registry, grid: Grid | None, *
             targets=mine,
             refers=bool(places_in(params)),
             bounded=not plan.allow_large,
-            remembered=grid is not None and _product([grid.axes[axis].count for axis, _ in mine]) <= remember,
+            remembered=points is not None and _are_few([points.counts[axis] for axis, _ in mine], remember),
         )
         steps.append(step if mine else msgspec.structs.replace(step, call=_call(step, params)))
     return steps
 
 
-def _product(counts: Sequence[int]) -> int:
+def _are_few(counts: Sequence[int | None], most: int) -> bool:
+    """Whether so many values a parameter, if they are counted at all, make at most `most` combinations."""
     total = 1
     for count in counts:
+        if count is None:
+            return False
         total *= count
-    return total
+    return total <= most
 
 
 def call_of(step: Step, values: Sequence[Any]) -> Call:
@@ -202,7 +214,7 @@ def _template(plan: Plan, node: Node) -> JobSpec:
         wanted_device=node.wanted_device,
         require_device=node.require_device,
         timeout_s=node.timeout_s,
-        retries=node.retries,
+        retries=max(node.retries, RETRIES) if plan.on_failure == "retry" else node.retries,
         pure=node.pure,
         use_cache=plan.use_cache,
         sandbox=plan.sandbox and node.type == "command",

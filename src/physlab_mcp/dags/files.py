@@ -9,7 +9,7 @@ from typing import Any
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.dags.commands import command_problems, place_problems
 from physlab_mcp.dags.problems import Problem
-from physlab_mcp.dags.sweep import targets_of
+from physlab_mcp.dags.targets import targets_of
 from physlab_mcp.nodes.data_files import chosen_later, file_params, pinned
 from physlab_mcp.nodes.registry import NodeType, Registry
 from physlab_mcp.schemas.dag import Dag
@@ -56,7 +56,7 @@ def pin_files(
     readers = {node.id: files[node.type] for node in dag.nodes if files[node.type]}
     if not readers:
         return made
-    for name, targets in targets_of(space, dag, registry).items():
+    for name, targets in targets_of(space, dag, registry, used=space).items():
         if any(str(one.path[0]) in readers.get(one.node, ()) for one in targets):
             raise chosen_later(f"sweep.space.{name}", name)
     for node in dag.nodes:

@@ -79,8 +79,8 @@ def _is_open(node_type: NodeType) -> bool:
 
 def settle_key(node_type: NodeType, key: str) -> str | None:
     """The key with its prefix (`values.`, `arrays.`, `figures.`, `artifacts.`), or None if no such output is offered."""
-    if key == "values":
-        return key  # all of them, as one object
+    if key in ("values", "*"):
+        return key  # all of them, as one object; with * the arrays and files too
     head, _, rest = key.partition(".")
     first = rest.partition(".")[0]
     if head == "values" and rest and (first in node_type.outputs or rest in node_type.outputs or _is_open(node_type)):

@@ -75,4 +75,6 @@ def resources_of(spec: ResourceSpec | None) -> Resources:
     except RequestError as error:
         error.field = "resources.time_limit"
         raise
-    return Resources(cpu=spec.cpu, memory_bytes=memory, gpu=spec.gpu, nodes=spec.nodes, time_limit_s=limit)
+    return Resources(
+        cpu=spec.cpu, memory_bytes=memory, gpu=spec.gpu, nodes=spec.nodes, time_limit_s=limit, degrade=not spec.require
+    )

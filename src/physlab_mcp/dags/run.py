@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import msgspec
 
 from physlab_mcp.artifacts.cache_key import code_version
 from physlab_mcp.dags.calls import Call, Step, call_of, check_call, check_caps, prepare_steps
-from physlab_mcp.dags.sweep import Grid, read_sweep
+from physlab_mcp.dags.extension import Extended, points_of
+from physlab_mcp.dags.points import Point, Points
+from physlab_mcp.dags.sharing import Sharing
+from physlab_mcp.dags.sweep import is_success, read_sweep
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType, Registry
 from physlab_mcp.schemas.dag import Dag
@@ -19,6 +22,7 @@ from physlab_mcp.schemas.handles import new_handle, new_handles
 from physlab_mcp.schemas.job import Job, NodeCall, Reason
 from physlab_mcp.schemas.job_state import ReasonCode
 from physlab_mcp.schemas.run import Plan, Run
+from physlab_mcp.schemas.schedule import canonical, read_schedule
 
 _MOST_JOBS_AT_ONCE = 1_000_000  # what one call of new_handles can put in order
 _PLANS_REMEMBERED = 16
@@ -33,18 +37,20 @@ class _Prepared(msgspec.Struct, frozen=True):
 
     rests_on: tuple[Any, ...]
     steps: list[Step]
-    grid: Grid | None
+    points: Points | Extended | None
     code: tuple[tuple[NodeType, str], ...]
-    calls: dict[tuple[int, ...], Call]  # (step, digits of its axes) -> its call, for nodes that take few values
+    sharing: Sharing | None
+    calls: dict[tuple[Hashable, ...], Call]  # (step, digits of its axes) -> its call, for nodes that take few values
 
     def is_current(self) -> bool:
         """Whether the code is still what the keys of the calls say."""
         return all(code_version(node_type) == code for node_type, code in self.code)
 
-    def call(self, step: Step, digits: Sequence[int], values: Sequence[Any]) -> Call:
+    def call(self, step: Step, point: Point | None) -> Call:
         """What a step runs at a point."""
-        if step.call is not None:
-            return step.call
+        if step.call is not None or point is None:
+            return step.call or call_of(step, ())
+        values, digits = point.values, point.digits
         if not step.remembered:
             return call_of(step, [values[axis] for axis, _ in step.targets])
         key = (step.number, *[digits[axis] for axis, _ in step.targets])
@@ -72,67 +78,67 @@ class DagExpander:
 
         """
         prepared = self._prepare(plan, dag)
-        grid, size = prepared.grid, len(prepared.steps)
+        size = len(prepared.steps)
         first = after_index + 1
         count = min(n, plan.total - first, max(1, _MOST_JOBS_AT_ONCE // size))
         if count <= 0:
             return []
-        runs = [plan.id] if grid is None else new_handles("run", count)
+        points = [None] if prepared.points is None else prepared.points.window(first, count)
+        runs = [plan.id] if prepared.points is None else new_handles("run", count)
         ids = new_handles("job", count * size)
         now = self._clock()
         expanded: list[tuple[Run, list[Job]]] = []
-        for turn, run_id in enumerate(runs):
-            digits: list[int] = []
-            values: list[Any] = []
-            point: dict[str, Any] = {}
-            if grid is not None:
-                digits = grid.digits(first + turn)
-                values = grid.values(digits)
-                point = dict(zip(grid.names, values, strict=True))
+        for turn, (run_id, point) in enumerate(zip(runs, points, strict=True)):
             run = Run(
                 id=run_id,
                 dag_id=dag.id,
                 owner=plan.owner,
                 session_id=plan.session_id,
-                sweep_id=None if grid is None else plan.id,
+                sweep_id=None if point is None else plan.id,
                 point_index=first + turn,
-                point=point,
+                point={} if point is None else point.params,
                 title=plan.title,
                 total=size,
                 expanded=True,
                 created_at=now,
             )
-            calls = [prepared.call(step, digits, values) for step in prepared.steps]
-            expanded.append((run, _jobs(plan, run, prepared.steps, calls, ids[turn * size : (turn + 1) * size])))
+            calls = [prepared.call(step, point) for step in prepared.steps]
+            expanded.append((run, _jobs(plan, run, prepared, calls, ids[turn * size : (turn + 1) * size])))
         return expanded
 
+    def reached(self, plan: Plan, point: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether a point with these values (by node) meets the sweep's success criteria, which end it.
+
+        A value is named `node.key`, or `key` where one node alone gives it. Where one is missing it does not.
+        """
+        spec = read_sweep(plan.sweep) if plan.sweep is not None else None
+        if spec is None or spec.success is None or spec.on_success != "stop":
+            return False
+        often = Counter(key for one in values.values() for key in one)
+        named = {f"{node}.{key}": value for node, one in values.items() for key, value in one.items()}
+        plain = {key: value for one in values.values() for key, value in one.items() if often[key] == 1}
+        try:
+            return bool(is_success(spec, {**point, **plain, **named}))
+        except RequestError:
+            return False
+
     def check(self, plan: Plan, dag: Dag) -> None:
-        """Check a plan without making a job: overrides, first and last point, and each parameter's values by itself.
+        """Check a plan without making a job: overrides, first and last point, each parameter's values, extremes.
 
         Raises:
             RequestError: an override, the sweep or one of those points is not valid.
 
         """
         prepared = self._prepare(plan, dag)
-        grid = prepared.grid
         for step in prepared.steps:
             if step.call is not None and plan.params.get(step.node.id):
                 check_call(step, step.call)
             elif step.call is not None:  # the graph may have been stored with allow_large
                 check_caps(step, step.call)
-        if grid is None:
-            return
-        points = {0, grid.total - 1}
-        weight = grid.size
-        for axis in grid.axes:
-            weight //= axis.count
-            points.update(one * weight for one in range(min(axis.count, _VALUES_CHECKED)))
-        for index in sorted(one for one in points if one < grid.total):
-            digits = grid.digits(index)
-            values = grid.values(digits)
+        for point in prepared.points.probes(_VALUES_CHECKED) if prepared.points is not None else ():
             for step in prepared.steps:
                 if step.call is None:
-                    check_call(step, prepared.call(step, digits, values))
+                    check_call(step, prepared.call(step, point))
 
     def _prepare(self, plan: Plan, dag: Dag) -> _Prepared:
         known = self._plans.get(plan.id)
@@ -149,20 +155,26 @@ class DagExpander:
         if known is not None and known.rests_on == rests_on and known.is_current():
             self._plans.move_to_end(plan.id)
             return known
-        grid = Grid(read_sweep(plan.sweep)) if plan.sweep is not None else None
-        steps = prepare_steps(plan, dag, self.registry, grid, remember=_CALLS_REMEMBERED)
+        points = points_of(read_sweep(plan.sweep), total=plan.total) if plan.sweep is not None else None
+        steps = prepare_steps(plan, dag, self.registry, points, remember=_CALLS_REMEMBERED)
         code = tuple({step.node.type: (step.type, step.code) for step in steps}.values())
-        prepared = self._plans[plan.id] = _Prepared(rests_on, steps, grid, code, {})
+        sharing = Sharing(plan.id, steps, points.bases) if points is not None else None
+        prepared = self._plans[plan.id] = _Prepared(
+            rests_on, steps, points, code, sharing if sharing is not None and sharing.any else None, {}
+        )
         while len(self._plans) > _PLANS_REMEMBERED:
             self._plans.popitem(last=False)
         return prepared
 
 
-def _jobs(plan: Plan, run: Run, steps: list[Step], calls: list[Call], ids: list[str]) -> list[Job]:
+def _jobs(plan: Plan, run: Run, prepared: _Prepared, calls: list[Call], ids: list[str]) -> list[Job]:
+    shared = [False] * len(calls)
+    if prepared.sharing is not None:
+        ids, shared = prepared.sharing.ids(calls, ids), prepared.sharing.shared
     waits, ready = Reason(ReasonCode.NEEDS, "", run.created_at), Reason()
     index = None if run.sweep_id is None else run.point_index
     jobs: list[Job] = []
-    for step, call, job_id in zip(steps, calls, ids, strict=True):
+    for step, call, job_id, is_shared in zip(prepared.steps, calls, ids, shared, strict=True):
         spec, node = call.spec, step.node
         if call.sources:
             sources = {name: ids[place] for name, place in call.sources}
@@ -173,7 +185,7 @@ def _jobs(plan: Plan, run: Run, steps: list[Step], calls: list[Call], ids: list[
         jobs.append(
             Job(
                 id=job_id,
-                kind="command" if spec.node is None else "node",
+                kind="command" if spec.node is None else "function" if node.type == "function" else "node",
                 owner=plan.owner,
                 session_id=plan.session_id,
                 run_id=run.id,
@@ -189,7 +201,8 @@ def _jobs(plan: Plan, run: Run, steps: list[Step], calls: list[Call], ids: list[
                 rank=node.rank,
                 created_at=run.created_at,
                 parallelism=plan.parallelism,
-                group=plan.id,
+                group=plan.id if plan.parallelism else None,
+                shared=is_shared,
             )
         )
     return jobs
@@ -203,6 +216,7 @@ def plan_for(
     sweep: Mapping[str, Any] | None = None,
     parallelism: int = 0,
     priority: int = 0,
+    schedule: Mapping[str, Any] | None = None,
     use_cache: bool = True,
     on_failure: str | None = None,
     allow_large: bool = False,
@@ -217,13 +231,13 @@ def plan_for(
     `registry` is read from the installation where it is not given. `on_failure` overrides the sweep's.
 
     Raises:
-        RequestError: an override, the sweep block, or a value of it is not valid.
+        RequestError: an override, the sweep block, the schedule, or a value of it is not valid.
 
     """
     block = read_sweep(sweep) if sweep is not None else None
-    if on_failure not in (None, "continue", "stop"):
+    if on_failure not in (None, "continue", "stop", "retry"):
         raise RequestError(
-            f"on_failure is {on_failure!r}.", field="on_failure", got=on_failure, remedy="Use continue or stop."
+            f"on_failure is {on_failure!r}.", field="on_failure", got=on_failure, remedy="Use continue, stop or retry."
         )
     for name, value, least in (("parallelism", parallelism, 0), ("priority", priority, -_MOST)):
         if not least <= value <= _MOST:
@@ -236,11 +250,12 @@ def plan_for(
         owner=owner,
         session_id=session_id,
         title=title if title is not None else dag.metadata.get("title", ""),
-        total=1 if block is None else Grid(block).total,
+        total=1 if block is None else points_of(block).total,
         params={name: dict(values) for name, values in (params or {}).items() if values},
-        sweep=block.model_dump(mode="json") if block is not None else None,
+        sweep=block.canonical() if block is not None else None,
         parallelism=parallelism,
         priority=priority,
+        schedule=canonical(read_schedule(schedule)) if schedule is not None else None,
         use_cache=use_cache,
         on_failure=on_failure or (block.on_failure if block is not None else "continue"),
         allow_large=allow_large,

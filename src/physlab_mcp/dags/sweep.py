@@ -1,25 +1,26 @@
-"""The points of a sweep: a grid over lists, ranges and linspaces, last parameter fastest, never written out whole."""
+"""The sweep block: a parameter space, how its points are made, and what is wanted of them."""
 
 from __future__ import annotations
 
 import hashlib
-import math
+import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from difflib import get_close_matches
-from fractions import Fraction
 from typing import Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from physlab_mcp.artifacts.cache_key import canonical_json
-from physlab_mcp.dags.references import Path, places_in
+from physlab_mcp.dags.axes import DRAWN, axis_of, distinct
+from physlab_mcp.dags.formulas import Bound, Formula
+from physlab_mcp.dags.references import places_in
 from physlab_mcp.errors import RequestError
-from physlab_mcp.nodes.registry import Registry
-from physlab_mcp.schemas.dag import Dag, Node
 
 MOST_POINTS = 10_000_000
+SAMPLED = ("random", "latin_hypercube")
+RETRIES = 2  # what a node gets at least with on_failure="retry"
+_EXAMPLE = {"space": {"node.param": [1, 2, 3]}, "mode": "grid"}
+_METRIC = re.compile(r"[^\s.]+(\.[^\s.]+)*")
 
 
 class SweepSpec(BaseModel):
@@ -27,275 +28,233 @@ class SweepSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    mode: Literal["grid", "zip", "random", "latin_hypercube", "explicit"] = "grid"
     space: dict[str, Any] = Field(
-        min_length=1,
-        description='by name ("node.param"): [values], {"range": [start, stop, step]} or {"linspace": [start, stop, n]}',
+        default_factory=dict,
+        description='by name ("node.param"): [values], or one of range, linspace, log, uniform, loguniform, int, choice',
     )
-    mode: Literal["grid"] = "grid"
+    points: list[dict[str, Any]] | None = Field(default=None, description="of mode explicit: {name: value} each")
+    samples: int | None = Field(default=None, ge=1, le=MOST_POINTS, description="how many points to draw")
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63, description="of the draws")
+    where: str | None = Field(default=None, description="only points for which this is true")
+    derived: dict[str, str] = Field(
+        default_factory=dict, max_length=100, description="further parameters, each a formula"
+    )
     limit: int | None = Field(default=None, ge=1, description="run only this many points, from the first")
-    on_failure: Literal["continue", "stop"] = "continue"
+    then: list[dict[str, Any]] = Field(
+        default_factory=list, max_length=100, description="further blocks, of which only new points count"
+    )
+    on_failure: Literal["continue", "stop", "retry"] = "continue"
+    metrics: list[str] = Field(default_factory=list, max_length=1000, description="numbers of interest: node.key")
+    success: str | None = Field(default=None, description="a formula over metrics: reached by a good point")
+    on_success: Literal["stop", "continue"] = Field(
+        default="stop", description="whether the sweep ends at the first point that meets `success`"
+    )
 
     @field_validator("space")
     @classmethod
-    def _readable(cls, space: dict[str, Any]) -> dict[str, Any]:
-        return {name: _settled(name, block) for name, block in space.items()}
+    def _readable(cls, space: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return {name: _settled(name, block, info.data.get("mode", "grid")) for name, block in space.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the base parameters, in order."""
+        return tuple(self.points[0]) if self.points else tuple(self.space)
+
+    def canonical(self) -> dict[str, Any]:
+        """The block as a plan keeps it: what says nothing is left out."""
+        kept = self.model_dump(mode="json", exclude_defaults=True)
+        return {"mode": self.mode, **kept}
 
 
-class Axis(msgspec.Struct, frozen=True):
-    """One parameter's values: `values` where they were listed, else `count` of them by decimal arithmetic."""
+class Formulas(msgspec.Struct, frozen=True):
+    """The formulas of a sweep, bound to its columns: the base parameters, then the derived ones in order of computing."""
 
-    count: int
-    values: tuple[Any, ...] = ()
-    start: Decimal = Decimal(0)
-    step: Decimal | None = None  # a range; None for a linspace
-    stop: Decimal = Decimal(0)
-    whole: bool = False
-
-    def at(self, index: int) -> Any:
-        """The value at `index`."""
-        if self.values:
-            return self.values[index]
-        if self.step is not None:
-            value = self.start + self.step * index
-            return int(value) if self.whole else float(value)
-        if index in (0, self.count - 1):
-            return float(self.stop if index else self.start)
-        last = self.count - 1
-        return float((self.start * (last - index) + self.stop * index) / last)
+    names: tuple[str, ...]
+    derived: tuple[tuple[str, Bound], ...]
+    where: Bound | None
+    used: frozenset[str]  # names that a formula takes
+    early: int  # how many of `derived` `where` needs
+    size: int  # parts of all of them
 
 
-class Target(msgspec.Struct, frozen=True):
-    """A place that a sweep's name fills in."""
-
-    node: str
-    path: Path
-
-
-def _number(name: str, value: Any) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"space.{name}: {value!r} is not a finite number")
-    return Decimal(repr(value))
-
-
-def _triple(name: str, kind: str, block: Any) -> list[Any]:
-    if not isinstance(block, list) or len(block) != 3:
-        last = "step" if kind == "range" else "n"
-        raise ValueError(f"space.{name}: {kind} takes [start, stop, {last}]; got {block!r}")
-    return block
-
-
-def _settled(name: str, block: Any) -> Any:
-    """The block checked, its doubles left out: the first of equal values stays."""
-    if isinstance(block, list):
-        if places_in({name: block}):
-            raise ValueError(f"space.{name}: values cannot be references; give plain values")
-        if not block:
-            raise ValueError(f"space.{name}: the list is empty; give at least one value")
-        kept: dict[Any, Any] = {}
-        for value in block:
-            try:
-                kept.setdefault(_same(value), value)
-            except RequestError as error:
-                raise ValueError(f"space.{name}: {error.message}") from None
-        return list(kept.values())
-    if isinstance(block, dict) and len(block) == 1 and next(iter(block)) in ("range", "linspace"):
-        _axis(name, block)
+def _settled(name: str, block: Any, mode: str) -> Any:
+    """The block checked, its doubles left out except where position counts."""
+    axis_of(name, block)
+    kind = next(iter(block))
+    if isinstance(block, dict) and kind in DRAWN and mode not in SAMPLED:
+        instead = "a list" if kind in ("choice", "int") else "linspace or log"
+        raise ValueError(
+            f"space.{name}: {kind} is drawn from, which mode {mode} does not; use {instead}, or mode random"
+        )
+    if mode == "zip":
         return block
-    raise ValueError(
-        f'space.{name}: expected a list of values, {{"range": [start, stop, step]}} or {{"linspace": [start, stop, n]}}; '
-        f"got {block!r}"
-    )
-
-
-def _same(value: Any) -> Any:
-    """What makes two listed values one: 1 and 1.0 are the same number, true is not."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return value
-    return canonical_json(value)
-
-
-def _axis(name: str, block: Any) -> Axis:
     if isinstance(block, list):
-        return Axis(len(block), tuple(block))
-    kind, numbers = next(iter(block.items()))
-    first, last, third = _triple(name, kind, numbers)
-    start, stop = _number(name, first), _number(name, last)
-    if kind == "linspace":
-        if isinstance(third, bool) or not isinstance(third, int) or third < 1:
-            raise ValueError(f"space.{name}: linspace needs a whole number of points of at least 1; got {third!r}")
-        return Axis(third, start=start, stop=stop)
-    step = _number(name, third)
-    if not step:
-        raise ValueError(f"space.{name}: the step of a range must not be 0")
-    steps = (Fraction(stop) - Fraction(start)) / Fraction(step)
-    if steps < 0:
-        raise ValueError(f"space.{name}: a range from {first} by {third} never reaches {last}; turn the step's sign")
-    whole = all(isinstance(one, int) for one in (first, last, third))
-    return Axis(math.floor(steps) + 1, start=start, step=step, stop=stop, whole=whole)
+        return distinct(name, block)
+    return {kind: distinct(name, block[kind])} if kind == "choice" else block
 
 
 def read_sweep(block: Mapping[str, Any] | SweepSpec) -> SweepSpec:
     """The sweep block, checked.
 
     Raises:
-        RequestError: it is malformed or names something that is not built; `details` lists every defect.
+        RequestError: it is malformed; `details` lists every defect of its shape.
 
     """
     if isinstance(block, SweepSpec):
         return block
     try:
-        return SweepSpec.model_validate(block)
+        spec = SweepSpec.model_validate(block)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise _refused(error) from None
+    _check_mode(spec)
+    formulas_of(spec)
+    _check_success(spec)
+    return spec
+
+
+def _refused(error: ValidationError) -> RequestError:
     details: list[dict[str, Any]] = []
-    for one in found:
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
         field = ".".join(["sweep", *map(str, one["loc"])])
         message = one["msg"].removeprefix("Value error, ")
         if one["type"] == "extra_forbidden":
             message = f"{field} is not known; a sweep takes {', '.join(SweepSpec.model_fields)}"
         details.append({"field": field, "message": message})
     first = details[0]
-    raise RequestError(
+    return RequestError(
         f"{first['field']}: {first['message']}.",
         field=first["field"],
         remedy="Mend the sweep block.",
-        example={"space": {"node.param": [1, 2, 3]}, "mode": "grid"},
+        example=_EXAMPLE,
         details=details,
     )
 
 
-class Grid:
-    """A sweep's points by index, in mixed radix; the work of one point grows with the number of names only."""
+def _check_mode(spec: SweepSpec) -> None:
+    """Refuse what a mode does not take, and what it lacks."""
+    sampled = spec.mode in SAMPLED
+    if spec.mode == "explicit":
+        if spec.space:
+            raise _wrong("space", "mode explicit takes points and no space", "Leave space out, or use another mode.")
+        _check_points(spec.points or [])
+    elif spec.points is not None:
+        raise _wrong("points", f"mode {spec.mode} takes no points", 'Use "mode": "explicit".')
+    elif not spec.space:
+        raise _wrong("space", "there is no parameter", "Give at least one name with its values.")
+    if sampled and spec.samples is None:
+        raise _wrong("samples", f"mode {spec.mode} needs samples", "Say how many points to draw.")
+    if not sampled and spec.samples is not None:
+        raise _wrong("samples", f"mode {spec.mode} takes no samples", "Use limit, or mode random or latin_hypercube.")
+    if spec.mode == "zip":
+        counts = {name: axis_of(name, block).count for name, block in spec.space.items()}
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{name} has {count}" for name, count in counts.items())
+            raise _wrong("space", f"zip takes equally many values of each parameter; {told}", "Make them equally many.")
 
-    def __init__(self, spec: SweepSpec) -> None:
-        self.names = tuple(spec.space)
-        self.axes = tuple(_axis(name, block) for name, block in spec.space.items())
-        self.size = math.prod(axis.count for axis in self.axes)
-        self.total = self.size if spec.limit is None else min(spec.limit, self.size)
-        if self.total > MOST_POINTS:
-            shown = f"{self.total:,}" if self.total < 10**18 else f"{Decimal(self.total):.3e}"
-            raise RequestError(
-                f"The sweep has {shown} points; at most {MOST_POINTS:,} are allowed.",
-                field="sweep.space",
-                got=shown,
-                remedy="Take fewer values a parameter, or set limit.",
+
+def _check_points(points: Sequence[dict[str, Any]]) -> None:
+    if not points or not points[0]:
+        raise _wrong("points", "mode explicit needs at least one point with a parameter", "Write {name: value}.")
+    names = set(points[0])
+    for index, point in enumerate(points):
+        if set(point) != names:
+            odd = sorted(names ^ set(point))
+            raise _wrong(
+                f"points.{index}",
+                f"this point and the first do not have the same names ({', '.join(odd[:5])})",
+                "Give every point the same names.",
             )
-
-    def digits(self, index: int) -> list[int]:
-        """Which value of each axis the point takes.
-
-        Raises:
-            RequestError: there is no such point.
-
-        """
-        if not 0 <= index < self.total:
-            raise RequestError(
-                f"The sweep has no point {index}.",
-                field="index",
-                got=index,
-                remedy=f"Points are 0 to {self.total - 1}.",
-            )
-        digits = [0] * len(self.axes)
-        for place in range(len(self.axes) - 1, -1, -1):
-            index, digits[place] = divmod(index, self.axes[place].count)
-        return digits
-
-    def values(self, digits: Sequence[int]) -> list[Any]:
-        """The values of those digits, in the order of the names."""
-        return [axis.at(digit) for axis, digit in zip(self.axes, digits, strict=True)]
-
-    def point(self, index: int) -> dict[str, Any]:
-        """The point at `index` by name."""
-        return dict(zip(self.names, self.values(self.digits(index)), strict=True))
+        if places_in(point):
+            raise _wrong(f"points.{index}", "a value cannot be a reference", "Give plain values.")
+        try:
+            canonical_json(point)
+        except RequestError as error:
+            raise _wrong(f"points.{index}", error.message.rstrip("."), error.remedy or "") from None
 
 
-def points_total(spec: SweepSpec) -> int:
-    """How many points a sweep has.
+def _wrong(field: str, message: str, remedy: str) -> RequestError:
+    return RequestError(f"sweep.{field}: {message}.", field=f"sweep.{field}", remedy=remedy, example=_EXAMPLE)
+
+
+def formulas_of(spec: SweepSpec) -> Formulas:
+    """The formulas of a sweep, each seen to use only what is known when it is computed.
 
     Raises:
-        RequestError: more than ten million.
+        RequestError: one cannot be read, uses an unknown name, or derived parameters need each other.
 
     """
-    return Grid(spec).total
+    base = spec.names
+    clash = [name for name in spec.derived if name in base]
+    if clash:
+        raise _wrong(f"derived.{clash[0]}", "a parameter of the space has that name", "Name it otherwise.")
+    read = {name: Formula(text, f"sweep.derived.{name}") for name, text in spec.derived.items()}
+    everything = (*base, *read)
+    needs = {
+        name: {everything[column] for column in formula.bind(everything).columns} - set(base)
+        for name, formula in read.items()
+    }
+    order = _ordered(needs)
+    names = (*base, *order)
+    bounds = {name: read[name].bind(names) for name in order}
+    where = Formula(spec.where, "sweep.where") if spec.where is not None else None
+    bound = where.bind(names) if where is not None else None
+    early = max([0, *[column - len(base) + 1 for column in bound.columns]]) if bound is not None else 0
+    return Formulas(
+        names=names,
+        derived=tuple(bounds.items()),
+        where=bound,
+        used=frozenset(names[at] for one in (*bounds.values(), bound) if one is not None for at in one.columns),
+        early=early,
+        size=sum(one.size for one in read.values()) + (where.size if where is not None else 0),
+    )
 
 
-def point_at(spec: SweepSpec, index: int) -> dict[str, Any]:
-    """The point at `index` by name; the last name varies fastest.
+def _ordered(needs: Mapping[str, set[str]]) -> list[str]:
+    """Names after those that they need, else as written."""
+    order: list[str] = []
+    left = list(needs)
+    while left:
+        ready = next((name for name in left if needs[name] <= set(order)), None)
+        if ready is None:
+            raise _wrong(
+                f"derived.{left[0]}",
+                f"{', '.join(left[:5])} need each other or themselves",
+                "Derive one from the space.",
+            )
+        left.remove(ready)
+        order.append(ready)
+    return order
+
+
+def metric_name(name: str) -> str:
+    """A metric by its short name: `fit.loss` of `nodes.fit.values.loss`."""
+    short = name.removeprefix("nodes.")
+    return short.replace(".values.", ".", 1) if short != name else short
+
+
+def _check_success(spec: SweepSpec) -> None:
+    for index, name in enumerate(spec.metrics):
+        if not _METRIC.fullmatch(name):
+            raise _wrong(f"metrics.{index}", f"{name!r} is no name of a metric", "Write node.key, such as fit.loss.")
+    if spec.success is not None:
+        formula = Formula(spec.success, "sweep.success")
+        if spec.metrics:
+            formula.bind([*map(metric_name, spec.metrics), *formulas_of(spec).names])
+
+
+def is_success(spec: SweepSpec, values: Mapping[str, Any]) -> bool | None:
+    """Whether a point with these metrics and parameters is a success; None where nothing says what one is.
 
     Raises:
-        RequestError: there is no such point.
+        RequestError: a name of the formula has no value, or the formula none for these.
 
     """
-    return Grid(spec).point(index)
+    if spec.success is None:
+        return None
+    return bool(Formula(spec.success, "sweep.success").evaluate(values))
 
 
 def point_id(params: Mapping[str, Any]) -> str:
     """The name of a point, from its canonical parameters alone: extending a sweep keeps it."""
     return f"point-{hashlib.sha256(canonical_json(dict(params))).hexdigest()[:20]}"
-
-
-def targets_of(names: Sequence[str], dag: Dag, registry: Registry) -> dict[str, tuple[Target, ...]]:
-    """Where each name of the space is filled in.
-
-    A name is one of: what `{"$point": name}` asks for; `node_id.param`; a parameter that exactly one node has.
-
-    Raises:
-        RequestError: a name leads nowhere or to several nodes, or a placeholder's name is not in the space; the
-            remedy names what is near.
-
-    """
-    asked: dict[str, list[Target]] = {}
-    for node in dag.nodes:
-        for place in places_in(node.params):
-            if place.point is not None:
-                asked.setdefault(str(place.point), []).append(Target(node.id, place.path))
-    missing = sorted(asked.keys() - set(names))
-    if missing:
-        raise RequestError(
-            f"{asked[missing[0]][0].node}.params asks for the point value {missing[0]!r}, which the space does not give.",
-            field="sweep.space",
-            got=sorted(names),
-            remedy=f"Add {missing[0]!r} to the sweep's space, or write a value in the node.",
-        )
-    by_id = {node.id: node for node in dag.nodes}
-    fields: dict[str, list[Node]] = {}
-    of_type: dict[str, list[str]] = {}
-    for node in dag.nodes:
-        if node.type not in of_type:
-            of_type[node.type] = list(registry.get(node.type).params.model_fields)
-        for field in of_type[node.type]:
-            fields.setdefault(field, []).append(node)
-    found = {name: tuple(asked[name]) if name in asked else (_named(name, by_id, fields),) for name in names}
-    taken: dict[Target, str] = {}
-    for name, targets in found.items():
-        for one in targets:
-            if one in taken:
-                raise RequestError(
-                    f"{taken[one]!r} and {name!r} both set {one.node}.{'.'.join(map(str, one.path))}.",
-                    field=f"sweep.space.{name}",
-                    remedy="Keep one of them.",
-                )
-            taken[one] = name
-    return found
-
-
-def _named(name: str, by_id: Mapping[str, Node], fields: Mapping[str, Sequence[Node]]) -> Target:
-    dot = name.rfind(".")
-    while dot > 0:  # node ids may hold dots: the longest that fits wins
-        node = by_id.get(name[:dot])
-        if node is not None and node in fields.get(name[dot + 1 :], ()):
-            return Target(node.id, (name[dot + 1 :],))
-        dot = name.rfind(".", 0, dot)
-    holders = fields.get(name, ())
-    if len(holders) == 1:
-        return Target(holders[0].id, (name,))
-    if holders:
-        candidates = [f"{node.id}.{name}" for node in holders[:10]]
-        message = f"{len(holders)} nodes have a parameter {name!r}."
-        remedy = f'Name one: {", ".join(candidates)}; or write {{"$point": {name!r}}} in the nodes that shall take it.'
-    else:
-        everything = [f"{node.id}.{field}" for field, nodes in fields.items() for node in nodes[:20]]
-        candidates = get_close_matches(name, [*everything, *fields], n=5, cutoff=0.5) or sorted(everything)[:10]
-        message = f"The sweep's name {name!r} is not a parameter of any node."
-        remedy = f"Nearest: {', '.join(candidates)}."
-    raise RequestError(message, field=f"sweep.space.{name}", got=name, remedy=remedy)

@@ -25,6 +25,8 @@ def pick(result: NodeResult, key: str, *, node: str) -> Any:
     head, _, rest = key.partition(".")
     if head == "values" and not rest:
         return result.values
+    if key == "*":
+        return _everything(result)
     if head == "values":
         found = _dig(result.values, rest)
     elif head == "arrays":
@@ -46,6 +48,13 @@ def pick(result: NodeResult, key: str, *, node: str) -> Any:
     if isinstance(found, ArtifactRef):
         return {"$artifact": msgspec.to_builtins(found)}
     return found
+
+
+def _everything(result: NodeResult) -> dict[str, Any]:
+    """All values, arrays and files of a result by name; a value comes before an array, an array before a file."""
+    files = {ref.name: {"$artifact": msgspec.to_builtins(ref), "as": "file"} for ref in result.artifacts}
+    arrays = {name: {"$artifact": msgspec.to_builtins(ref)} for name, ref in result.arrays.items()}
+    return {**files, **arrays, **result.values}
 
 
 def _dig(values: Any, path: str) -> Any:

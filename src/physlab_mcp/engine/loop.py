@@ -6,13 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 import anyio
-import msgspec
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend, Observation, Submission
+from physlab_mcp.engine.durations import Durations
+from physlab_mcp.engine.expansion import Expander, Expansion
+from physlab_mcp.engine.gates import Gates
+from physlab_mcp.engine.goals import Goals
 from physlab_mcp.engine.placement import Placement
 from physlab_mcp.engine.records import keep_lineage
 from physlab_mcp.engine.recurring import begin as begin_occurrences
@@ -22,31 +24,19 @@ from physlab_mcp.engine.steps import Draft, Stale, observe, stale_event, stored
 from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.nodes.registry import Registry
-from physlab_mcp.schemas.dag import Dag
-from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import TERMINAL, JobState
-from physlab_mcp.schemas.run import Plan, Request, Run
+from physlab_mcp.schemas.run import Request
 from physlab_mcp.stores.base import Change, Lead, LeadershipLostError, Store, TurnView
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 2_000  # live jobs of one plan; more points are expanded once half of them have ended
 MOST_A_TURN = 512
-CHUNK = 256  # jobs added in one turn, where a point is not larger: the workers must not wait for a long one
 _TEND_EVERY_S = 0.5
 _REST_S = 1.0  # at most, between two turns
 _PACK_EVERY_S = 5.0  # while jobs run; at every tending else
 _GONE = frozenset({JobState.PENDING}) | TERMINAL
-
-
-class Expander(Protocol):
-    """Turns the next points of a plan into runs and jobs."""
-
-    def next(self, plan: Plan, dag: Dag, after_index: int, n: int) -> list[tuple[Run, list[Job]]]:
-        """Points after_index+1 and following, at most n of them."""
-        ...
 
 
 class Loop:
@@ -70,7 +60,6 @@ class Loop:
         self._clock = clock
         self._store = store
         self._backends = backends
-        self._expander = expander
         self._registry = registry
         self._blobs = blobs
         self._lead = lead
@@ -80,15 +69,17 @@ class Loop:
         self._approve_commands = approve_commands
         self._live: dict[str, Job] = {}  # jobs abroad, as they stand in the store
         self._kept: list[tuple[Backend, list[Observation]]] = []  # drained, not yet committed
-        self._dags: dict[str, Dag] = {}
         self._requests = Requests(self._live)
+        self._durations = Durations()
+        self._gates = Gates(self._durations)
+        self._goals = Goals(store, expander)
+        self._expansion = Expansion(store, expander, backends, self._durations, clock)
         self._woken = anyio.Event()
         self._stop = False
         self._next_tend = 0.0
         self._next_renew = 0.0
         self._next_pack = 0.0
         self._again = False
-        self._expanded = False  # points were added in this turn; the next ones follow at once
         self._refused: list[Change] = []  # jobs of sweeps that ended without running in the turn before
         self._look = True  # whether plans and requests are looked for in the next turn
         self._next_at: float | None = None
@@ -194,7 +185,6 @@ class Loop:
         """One turn."""
         self._woken = anyio.Event()
         now = self._clock()
-        self._expanded = False
         for backend in self._backends.values():
             seen = backend.drain()
             if seen:
@@ -206,12 +196,18 @@ class Loop:
         placement = Placement(
             backends=self._backends, registry=self._registry, blobs=self._blobs, claimer=self._lead.claimer, now=now,
             lease_s=self._lease_s, most=MOST_A_TURN, approve_commands=self._approve_commands,
+            durations=self._durations, gates=self._gates,
         )  # fmt: skip
         decided: list[Change] = []
         look, self._look = self._look or now >= self._next_tend or self._requests.open, False
         first = [self._before_others(stale, await self._to_stop([*changes, *self._refused]), changes, now)]
         if look:
-            first += [self._requests_of(now), partial(begin_occurrences, now=now), self._expand]
+            first += [
+                partial(self._goals.ask, now=now),
+                self._requests_of(now),
+                partial(begin_occurrences, now=now),
+                self._expand,
+            ]
         stage = iter(first)
 
         def decide(view: TurnView) -> list[Change]:
@@ -224,7 +220,7 @@ class Loop:
             decided.extend(answer)
             return answer
 
-        await self._load_dags()
+        await self._expansion.load_dags()
         kill_point("engine.before_intent")
         try:
             done = await self._store.turn(self._lead, changes, decide, now=now, lease_s=self._lease_s)
@@ -236,6 +232,8 @@ class Loop:
         self._remember([*changes, *decided], done.refused)
         self._refused = [c for c in decided if c.new.state is JobState.FAILED and c.old.sweep_id]
         self._acknowledge()
+        await self._goals.look(changes)
+        self._look = self._look or self._goals.open
         await self._dispatch(placement, done.refused)
         kill_point("engine.before_notify")
         if done.wrote:
@@ -243,7 +241,13 @@ class Loop:
         if changes or decided:
             self._busy_until = now
         self._next_at = done.next_at
-        self._again = placement.unfinished or self._requests.more or bool(self._refused) or self._expanded
+        self._again = (
+            self._goals.open
+            or placement.unfinished
+            or self._requests.more
+            or bool(self._refused)
+            or (look and self._expansion.expanded)
+        )
         await self._requests.act(self._backends)
         await self._care(now)
 
@@ -260,12 +264,19 @@ class Loop:
             if stale is not None:
                 view.append(stale.events)
             keep_lineage(view, changes)
+            self._durations.learn(view, changes, now)
             for sweep in stop:
                 self._look = True
                 view.ask(Request(id=new_handle("req"), verb="cancel", subject=sweep, owner="engine", at=now))
             return []
 
         return step
+
+    def _expand(self, view: TurnView) -> list[Change]:
+        self._look = self._expansion.expand(view) or self._look
+        if self._expansion.wants_dags:
+            self.wake()
+        return []
 
     def _requests_of(self, now: float) -> Callable[[TurnView], list[Change]]:
         return lambda view: self._requests.decide(view, now)
@@ -335,47 +346,6 @@ class Loop:
             return False
         return True
 
-    # -- plans -----------------------------------------------------------------------------------------------
-
-    async def _load_dags(self) -> None:
-        """Bodies of the DAGs that open plans need; read before the turn, since plans are few and DAGs immutable."""
-        if len(self._dags) > 64:
-            self._dags.clear()
-        for dag_id in self._requests.wanted_dags - self._dags.keys():
-            body = await self._store.get("dag", dag_id)
-            self._dags[dag_id] = msgspec.convert(body, Dag)
-        self._requests.wanted_dags.clear()
-
-    def _expand(self, view: TurnView) -> list[Change]:
-        open_plans = view.open_plans(limit=8, live_below=WINDOW // 2)
-        # Their windows move as their jobs end, so it looks again in every turn while there are any.
-        self._look = self._look or bool(open_plans or view.open_plans(limit=1))
-        for state in open_plans:
-            plan = state.plan
-            ended = sum(state.counts.get(s.value, 0) for s in TERMINAL)
-            live = state.jobs - ended
-            dag = self._dags.get(plan.dag_id)
-            if dag is None:
-                self._requests.wanted_dags.add(plan.dag_id)
-                self.wake()
-                continue
-            points = max(1, min(CHUNK, WINDOW - live) // max(1, len(dag.nodes)))
-            try:
-                expanded = self._expander().next(
-                    plan, dag, plan.next_index - 1, min(points, plan.total - plan.next_index)
-                )
-                view.expand(plan, expanded)
-                self._expanded = True
-            except (
-                PhyslabError,
-                OverflowError,
-            ) as error:  # a number that no column holds stops its plan, not the engine
-                logger.exception("%s cannot be expanded", plan.id)
-                told = {"text": str(error), "code": getattr(error, "code", "error")}
-                view.append([Event("log", plan.id, self._clock(), told)])
-                view.flag_plan(plan.id, stopped=True)
-        return []
-
     # -- care ------------------------------------------------------------------------------------------------
 
     async def _care(self, now: float) -> None:
@@ -383,7 +353,9 @@ class Loop:
             self._next_tend = now + _TEND_EVERY_S
             for backend in self._backends.values():
                 await backend.tend(now)
-            if not self._live or now >= self._next_pack:
+            if not self._live and now > self._busy_until + _REST_S:
+                await self._store.settle()
+            elif not self._live or now >= self._next_pack:
                 self._next_pack = now + _PACK_EVERY_S
                 await self._store.pack()
         if self._live and now >= self._next_renew:

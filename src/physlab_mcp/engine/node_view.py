@@ -24,6 +24,8 @@ def decoded(job: Job, body: bytes | None) -> tuple[NodeResult | None, Failure | 
         if job.spec.wanted_device:  # said here, since a result may come from the cache of a job that asked for less
             told = f"{job.spec.wanted_device} was asked for; this machine has none, so it ran on {job.spec.device}."
             result.meta["warnings"] = [*result.meta.get("warnings", ()), told]
+        if job.spec.degraded:
+            result.meta["warnings"] = [*result.meta.get("warnings", ()), *job.spec.degraded]
         return result, None
     return None, _failure(body)
 

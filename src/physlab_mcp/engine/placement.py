@@ -10,7 +10,11 @@ import msgspec
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.artifacts.cache_key import code_version, full_key, value_hash
 from physlab_mcp.backends.base import Assignment, Backend
+from physlab_mcp.engine.durations import Durations
+from physlab_mcp.engine.gates import Gates
 from physlab_mcp.engine.inputs import resolve
+from physlab_mcp.engine.packing import MOST_BEHIND
+from physlab_mcp.engine.room import Room, waits
 from physlab_mcp.engine.steps import dispatched, refused, served_from_cache, stored
 from physlab_mcp.errors import PhyslabError
 from physlab_mcp.nodes.registry import Registry
@@ -46,6 +50,8 @@ class Placement:
         lease_s: float,
         most: int,
         approve_commands: bool = False,
+        durations: Durations | None = None,
+        gates: Gates | None = None,
     ) -> None:
         self._backends = backends
         self._registry = registry
@@ -55,7 +61,10 @@ class Placement:
         self._lease_s = lease_s
         self._left = most
         self._approve_commands = approve_commands
+        self._durations = durations or Durations()
+        self._gates = gates or Gates(self._durations)
         self._full: set[str] = set()
+        self._rooms: dict[str, Room] = {}  # where a large job waits, and the others are packed around it
         self._saturated: set[str] = set()
         self._keys: dict[str, int] = {}
         self._served = 0  # jobs ended within this turn, whose children may be ready now
@@ -76,11 +85,14 @@ class Placement:
         """Changes for the next ready jobs; empty once nothing more can be done this turn."""
         for name, backend in self._backends.items():
             while name not in self._full and self._left > 0:
-                limit = min(LOOK_AT, self._left)
+                packed = name in self._rooms
+                limit = MOST_BEHIND if packed else min(LOOK_AT, self._left)
                 ready = view.ready(name, now=self._now, limit=limit, saturated=self._saturated)
                 served, saturated = self._served, len(self._saturated)
                 changes = self._decide_for(view, backend, ready) if ready else []
                 self._left -= len(changes)
+                if packed and not changes:
+                    self._full.add(name)
                 if len(ready) < limit and served == self._served and saturated == len(self._saturated):
                     self._full.add(name)  # all that was ready is decided, and nothing of it made more ready
                 if changes:
@@ -97,8 +109,11 @@ class Placement:
             if one.job.group in self._saturated:
                 continue
             change = self._settle(view, backend, one, hits, same)
+            room = self._rooms.get(backend.name)
             if change is not None:
                 changes.append(change)
+            elif room is not None and not room.full and one.job.id in room.waiting:
+                continue
             elif one.job.group and one.job.parallelism:
                 self._saturated.add(one.job.group)
             else:
@@ -151,6 +166,9 @@ class Placement:
                     job, reason=Reason(ReasonCode.NEEDS, "the same computation is running", self._now)
                 )
                 return Change(old=job, new=waiting, waits_for=leader)
+        gated = self._gates.change(view, job, self._now)
+        if gated is not None:
+            return gated
         if self._needs_approval(job) and not view.was_approved(job.id):
             held = msgspec.structs.replace(
                 job,
@@ -158,9 +176,10 @@ class Placement:
                 reason=Reason(ReasonCode.APPROVAL, f"Run `physlab jobs approve {job.id}` to let it start.", self._now),
             )
             return Change(old=job, new=held, path=(JobState.HELD,))
-        native_id = backend.place(job)
+        native_id = self._place(view, backend, job)
         if native_id is None:
-            return None
+            room = self._rooms.get(backend.name)
+            return waits(job, room.waiting[job.id], self._now) if room is not None and job.id in room.waiting else None
         change = dispatched(
             job,
             claimer=self._claimer,
@@ -178,6 +197,18 @@ class Placement:
             Assignment(job=stored(change), params=one.params, module=module, code=code)
         )
         return change
+
+    def _place(self, view: TurnView, backend: Backend, job: Job) -> str | None:
+        """A place for a job, or None: there is none, or the job would take it from one that waits before it."""
+        room = self._rooms.get(backend.name)
+        if room is not None:
+            return backend.place(job) if room.offer(view, job) else None
+        native_id = backend.place(job)
+        if native_id is None:
+            room = Room.around(backend, view, job, self._durations, self._now)
+            if room is not None:
+                self._rooms[backend.name] = room
+        return native_id
 
     def _needs_approval(self, job: Job) -> bool:
         return self._approve_commands and job.kind == "command" and job.spec.sandbox

@@ -6,7 +6,7 @@ from physlab_mcp.errors import ConflictError, RequestError
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.status import Status
 
-VERBS = frozenset({"cancel", "pause", "resume", "reorder", "approve", "reject"})
+VERBS = frozenset({"extend", "cancel", "pause", "resume", "reorder", "approve", "reject", "start_now"})
 
 
 def check_verb(verb: str) -> None:
@@ -27,6 +27,8 @@ def is_done(verb: str, status: Status) -> bool:
         ConflictError: it cannot be asked of the subject in its state.
 
     """
+    if verb == "extend":
+        return False
     if status.ended:
         if verb == "cancel":
             return True

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from physlab_mcp.backends.base import Backend
+from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
 from physlab_mcp.schemas.run import Request
@@ -17,6 +18,7 @@ from physlab_mcp.stores.base import Change, TurnView
 _S = JobState
 _BATCH = 500
 _LAST = 1 << 31
+_MOST = 1 << 20  # more jobs than one plan has at once
 _OPEN = 1_000  # open requests that are known at once
 _A_TURN = 50  # of them are looked at in one turn
 _OPPOSED = frozenset({"cancel", "pause", "resume"})
@@ -35,7 +37,6 @@ class Requests:
         self._looks = 0
         self.more = False
         self.open = False  # whether some are not carried out yet
-        self.wanted_dags: set[str] = set()
 
     def decide(self, view: TurnView, now: float) -> list[Change]:
         """Changes for the jobs nobody runs; the others are noted for `act`."""
@@ -80,12 +81,26 @@ class Requests:
         """Live jobs of the subject. A single run is its plan's only run, so a run that is not expanded has none."""
         return view.live_of(request.subject, states=states, limit=_BATCH)
 
+    def _finish(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        """The goal of a sweep is reached: the rest of it is not needed."""
+        view.flag_plan(request.subject, reached=True)
+        return self._cancel(view, request, now)
+
+    def _extend(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        """More points for a sweep, as its plan was when they were asked for."""
+        if not view.extend_plan(request.subject, request.args["sweep"], request.args["total"], was=request.args["was"]):
+            said = {"text": "an extension was refused: the sweep was extended meanwhile"}
+            view.append([Event("log", request.subject, now, said)])
+        view.carried(request.id)
+        self.more = True
+        return []
+
     def _cancel(self, view: TurnView, request: Request, now: float) -> list[Change]:
         if request.subject.startswith("series-"):
             view.cancel_series(request.subject)
             view.carried(request.id)
             return []
-        if not request.subject.startswith("job-"):
+        if not request.subject.startswith("job-") and request.verb == "cancel":
             view.flag_plan(request.subject, stopped=True)
         here = self._jobs(view, request, _HERE | {_S.PAUSED})
         changes: list[Change] = []
@@ -143,6 +158,16 @@ class Requests:
             view.reorder(job, min(max(int(request.args.get("position", 1)), 0), _LAST))
         view.carried(request.id)
         return []
+
+    def _start_now(self, view: TurnView, request: Request, now: float) -> list[Change]:
+        """What waits for a window waits no more; the gate finds this request for what becomes ready later."""
+        view.carried(request.id)
+        reason = Reason(ReasonCode.SLOT, f"asked to start now by {request.owner}", now)
+        return [
+            Change(old=job, new=msgspec.structs.replace(job, not_before=0.0, reason=reason))
+            for job in view.live_of(request.subject, states=frozenset({_S.PENDING}), limit=_MOST)
+            if job.reason.code is ReasonCode.WINDOW
+        ]
 
     def _approve(self, view: TurnView, request: Request, now: float) -> list[Change]:
         view.carried(request.id)

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from physlab_mcp.artifacts.blobs import Blobs
-from physlab_mcp.backends.base import Backend
+from physlab_mcp.backends.base import Backend, Measured
+from physlab_mcp.engine.expansion import degraded
 from physlab_mcp.engine.records import Repository
 from physlab_mcp.faults import kill_point
 from physlab_mcp.schemas.dag import Dag
@@ -32,6 +33,7 @@ class Submissions:
         jobs = [self._with_roots(job) if job.kind == "command" else job for job in jobs]
         for job in jobs:
             await self._check(job.backend, job.spec)
+        jobs = [self._without_what_is_missing(job) for job in jobs]
         kill_point("client.before_submit")
         ids = await self._store.add_jobs(jobs, durable=True)
         kill_point("client.after_submit")
@@ -60,6 +62,12 @@ class Submissions:
             await self._check(series.job.backend, series.job.spec)
             series = msgspec.structs.replace(series, job=self._with_roots(series.job))
         return await self._store.add_series(series, msgspec.json.encode(dag) if dag is not None else None)
+
+    def _without_what_is_missing(self, job: Job) -> Job:
+        reader = self._readers.get(job.backend)
+        if not job.spec.resources.degrade or not isinstance(reader, Measured):
+            return job
+        return msgspec.structs.replace(job, spec=degraded(job, reader.capacity()))
 
     def _with_roots(self, job: Job) -> Job:
         spec = msgspec.structs.replace(job.spec, roots=job.spec.roots or self._roots)

@@ -45,7 +45,7 @@ def plan_status(state: PlanState, *, now: float | None = None) -> Status:
     plan = state.plan
     expanded = plan.next_index >= plan.total
     # A stop that came once everything was expanded stopped nothing.
-    word = run_state(state.jobs, expanded, state.counts, stopped=plan.stopped and not expanded)
+    word = run_state(state.jobs, expanded, state.counts, stopped=plan.stopped and not expanded, reached=plan.reached)
     if plan.paused and word in ("pending", "running") and not any(state.counts.get(s.value) for s in ABROAD):
         word = "paused"
     done = sum(state.counts.get(s, 0) for s in _ENDS)

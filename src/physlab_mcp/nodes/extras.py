@@ -15,6 +15,8 @@ NAME = "physlab-mcp"
 EXTRAS = {
     "science": ("numpy", "scipy", "matplotlib", "pint", "sympy", "reportlab"),
     "video": ("av",),
+    "library": ("cloudpickle", "pandas", "pyarrow"),
+    "packages": ("cryptography",),
 }
 _IMPORTED_AS = {"mpl_toolkits": "matplotlib"}
 

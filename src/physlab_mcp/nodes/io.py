@@ -25,12 +25,14 @@ class NodeIO:
         report: Callable[[dict[str, Any]], None] = lambda _event: None,
         folder: Callable[[], Path] | None = None,
         attempt: int = 1,
+        kept: dict[str, Any] | None = None,
     ) -> None:
         self.job_id = job_id
         self.device = device
         self.attempt = attempt
         self.blobs = blobs
         self.warnings: list[str] = []
+        self.kept = {} if kept is None else kept  # lives as long as the worker: what is dear to load again
         self._report = report
         self._folder = folder
 
@@ -45,6 +47,11 @@ class NodeIO:
     def warn(self, text: str) -> None:
         """Add a warning to the result's meta."""
         self.warnings.append(text)
+
+    @property
+    def job_folder(self) -> Path | None:
+        """The job's folder, which may not exist yet; None where this call has none."""
+        return self._folder() if self._folder is not None else None
 
     def checkpoint_dir(self) -> Path:
         """A folder shared by all attempts of this job, made at first use."""

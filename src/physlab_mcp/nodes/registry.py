@@ -76,6 +76,7 @@ class NodeType:
         frame_s: float = 0.0,
         frames: str = "",
         checks: Checks | None = None,
+        keyed: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None,
     ) -> None:
         self.name = name
         self.function = function
@@ -100,6 +101,8 @@ class NodeType:
         self.frames = frames  # the parameter or property that tells how many
         # By parameter ("quantity.unit", or several): called with their values before anything is submitted, raising RequestError.
         self.checks: Checks = dict(checks or {})
+        # The part of the parameters that names a result; None where a call's result may not be reused. Default: all.
+        self.keyed = keyed
 
     @property
     def tool(self) -> str:

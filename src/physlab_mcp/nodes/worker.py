@@ -85,6 +85,7 @@ class Calls:
         self.hello = hello
         self._types: dict[str, NodeType] = {}
         self._blobs: Blobs | None = None
+        self._kept: Json = {"environment": hello.get("function_environment", "")}  # what nodes keep from call to call
 
     def _type(self, name: str, module: str) -> NodeType:
         found = self._types.get(name)
@@ -93,9 +94,9 @@ class Calls:
                 import site
 
                 site.main()
-                for place in self.hello.get("sys_path", ()):
-                    if place not in sys.path:
-                        sys.path.append(place)
+                sys.path[:] = dict.fromkeys(
+                    [*self.hello.get("first_path", ()), *sys.path, *self.hello.get("sys_path", ())]
+                )
             from physlab_mcp.nodes.registry import types_in
 
             for one in types_in(module):
@@ -135,6 +136,7 @@ class Calls:
         import msgspec
 
         from physlab_mcp.nodes.io import NodeIO
+        from physlab_mcp.nodes.usage import Usage, hash_seed
 
         if self._blobs is None:
             from physlab_mcp.artifacts.blobs import Blobs
@@ -147,22 +149,20 @@ class Calls:
             report=report,
             folder=lambda: Path(call["folder"]),
             attempt=call["attempt"],
+            kept=self._kept,
         )
         params = node_type.params.model_validate(call["params"])
-        before, begun = os.times(), time.perf_counter()
+        usage = Usage() if self.hello.get("capture", "full") == "full" else None
         result = node_type.function(params, node_io)
-        took, after = time.perf_counter() - begun, os.times()
         meta: Json = {
             "device": node_io.device,
             "dtype": node_type.dtype,
-            "duration_ms": round(took * 1e3, 3),
-            "cpu_s": round(after.user - before.user + after.system - before.system, 3),
             "code_version": call.get("code", ""),
             "environment": self.hello.get("environment", ""),
-            **result.meta,
         }
-        if took > 0.05:
-            meta["max_rss_bytes"] = peak_memory()
+        if usage is not None:
+            meta |= {**usage.told(), "hash_seed": hash_seed()}
+        meta |= result.meta
         if node_io.warnings:
             meta["warnings"] = list(dict.fromkeys([*meta.get("warnings", ()), *node_io.warnings]))
         values = result.values
@@ -189,6 +189,8 @@ def failure_of(error: Any) -> Json:
     """A Failure as a dict."""
     import traceback
 
+    if hasattr(error, "as_failure"):
+        return error.as_failure()
     text = "".join(traceback.format_exception(error))[-4000:]
     code, remedy, retryable = "error", None, True
     name = type(error).__name__
@@ -214,17 +216,6 @@ def failure_of(error: Any) -> Json:
     elif isinstance(error, MemoryError):
         code, remedy = "oom", "Ask for more memory, or for a smaller problem."
     return {"code": code, "message": message[:2000], "remedy": remedy, "retryable": retryable, "traceback": text}
-
-
-def peak_memory() -> int:
-    """Highest resident set of this process so far in bytes, where the system tells; else 0."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
 
 
 class Warm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from physlab_mcp.reports import quantities
+from physlab_mcp.analysis import quantities
 from physlab_mcp.reports.findings import is_known, key_findings, quantities_of
 from physlab_mcp.reports.model import NodeTypeInfo, ReportInput
 from physlab_mcp.schemas.artifact import Figure
@@ -70,30 +70,20 @@ def caption_for(node: NodeView, figure: Figure, info: NodeTypeInfo | None = None
     return text
 
 
-def listed(items: list[str], limit: int = 6) -> str:
-    """Items as prose: `a, b and c`; beyond `limit` the count of the rest."""
-    if len(items) > limit:
-        return f"{', '.join(items[:limit])} and {len(items) - limit} more"
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 node`, `2 nodes`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def abstract_for(report: ReportInput) -> str:
     """An abstract that claims only what the run holds: what ran, the key numbers, what did not work."""
     done = [node for node in report.nodes if node.state == "succeeded"]
     broken = [node for node in report.nodes if node.state != "succeeded"]
     types = len({node.type for node in report.nodes})
-    text = f"This report documents a computational experiment of {counted(len(report.nodes), 'node')}"
-    text += f" of {counted(types, 'type')}." if types > 1 else "."
+    text = f"This report documents a computational experiment of {quantities.counted(len(report.nodes), 'node')}"
+    text += f" of {quantities.counted(types, 'type')}." if types > 1 else "."
     findings = key_findings(report.nodes, report.node_types)
     if findings:
         text += f" It found {'; '.join(findings[:-1])}{'; and ' if len(findings) > 1 else ''}{findings[-1]}."
     elif done:
-        text += f" {counted(len(done), 'node')} succeeded; none gave a number with a unit."
+        text += f" {quantities.counted(len(done), 'node')} succeeded; none gave a number with a unit."
     if broken:
-        text += f" Of the nodes, {len(broken)} did not succeed ({listed([node.node_id for node in broken], 4)})."
+        text += (
+            f" Of the nodes, {len(broken)} did not succeed ({quantities.listed([node.node_id for node in broken], 4)})."
+        )
     return text

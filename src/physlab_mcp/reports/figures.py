@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from reportlab.lib.utils import ImageReader
 from reportlab.platypus import Flowable, Paragraph, Spacer
 
+from physlab_mcp.analysis import quantities
 from physlab_mcp.errors import PhyslabError
-from physlab_mcp.reports import layout, quantities
+from physlab_mcp.reports import layout
 from physlab_mcp.reports.text import Typesetter, link, plain
 from physlab_mcp.schemas.artifact import ArtifactRef, Figure
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from physlab_mcp.reports import quantities
+from physlab_mcp.analysis import quantities
 from physlab_mcp.reports.model import NodeTypeInfo
 from physlab_mcp.schemas.status import NodeView
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from reportlab.platypus import Flowable
 
-from physlab_mcp.reports import captions, figures, layout, mathtext, quantities
+from physlab_mcp.analysis import quantities
+from physlab_mcp.reports import captions, figures, layout, mathtext
 from physlab_mcp.reports.model import NodeTypeInfo
 from physlab_mcp.reports.text import mono, plain
 from physlab_mcp.reports.writer import Writer
@@ -49,7 +50,7 @@ def methods(writer: Writer) -> list[Flowable]:
 def _parameters(writer: Writer, type_name: str, info: NodeTypeInfo, nodes: list[NodeView]) -> Iterator[Flowable]:
     if not any(node.params for node in nodes):
         names = [quantities.shorten(node.node_id, 40) for node in nodes]
-        yield writer.prose(f"{'Node' if len(nodes) == 1 else 'Nodes'} {captions.listed(names, 12)}: no parameters.")
+        yield writer.prose(f"{'Node' if len(nodes) == 1 else 'Nodes'} {quantities.listed(names, 12)}: no parameters.")
         return
     if len(nodes) <= _SIDE_BY_SIDE:
         yield from _side_by_side(writer, type_name, info, nodes)
@@ -151,8 +152,8 @@ def data_flow(writer: Writer) -> list[Flowable]:
     if report.overview_png is None and not edges and not report.mermaid.strip():
         return []
     story: list[Flowable] = [writer.section("Data flow")]
-    text = f"The graph {report.dag_id} has {captions.counted(len(report.nodes), 'node')}"
-    text += f" and {captions.counted(len(edges), 'edge')}" if edges else ""
+    text = f"The graph {report.dag_id} has {quantities.counted(len(report.nodes), 'node')}"
+    text += f" and {quantities.counted(len(edges), 'edge')}" if edges else ""
     if edges and len(edges) <= 12:
         text += ": " + "; ".join(f"{source} → {target}" for source, target in edges)
     story.append(writer.prose(quantities.shorten(text, 1500) + "."))

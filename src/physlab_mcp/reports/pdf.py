@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from physlab_mcp.reports import fonts, layout, methods, provenance, quantities, results
+from physlab_mcp.analysis import quantities
+from physlab_mcp.reports import fonts, layout, methods, provenance, results
 from physlab_mcp.reports.bibtex import parse
 from physlab_mcp.reports.model import PublishedReport, ReportInput
 from physlab_mcp.reports.references import Citations

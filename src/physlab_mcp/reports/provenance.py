@@ -7,7 +7,8 @@ from typing import Any
 
 from reportlab.platypus import Flowable
 
-from physlab_mcp.reports import captions, layout, quantities
+from physlab_mcp.analysis import quantities
+from physlab_mcp.reports import layout
 from physlab_mcp.reports.figures import uri
 from physlab_mcp.reports.references import reference
 from physlab_mcp.reports.text import link, mono, plain
@@ -60,7 +61,9 @@ def _identity(writer: Writer) -> list[Flowable]:
     ]
     mix = device_mix(writer)
     if mix:
-        rows.append(("Devices", plain(", ".join(f"{name}: {captions.counted(n, 'node')}" for name, n in mix.items()))))
+        rows.append(
+            ("Devices", plain(", ".join(f"{name}: {quantities.counted(n, 'node')}" for name, n in mix.items())))
+        )
     hits = report.cache_hits if report.cache_hits is not None else sum(one.cached is not None for one in report.nodes)
     rows.append(("Cache hits", plain(f"{hits} of {len(report.nodes)}")))
     named = {"python": "Python", "os": "Operating system", "cpu": "Processor", "memory": "Memory", "gpu": "Accelerator"}

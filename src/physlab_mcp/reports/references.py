@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 import msgspec
 
-from physlab_mcp.reports import quantities
+from physlab_mcp.analysis import quantities
 from physlab_mcp.reports.bibtex import Entry
 from physlab_mcp.reports.latex import to_text
 

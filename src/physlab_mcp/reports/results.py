@@ -8,7 +8,8 @@ from typing import Any
 
 from reportlab.platypus import Flowable
 
-from physlab_mcp.reports import captions, figures, layout, mathtext, quantities
+from physlab_mcp.analysis import quantities
+from physlab_mcp.reports import captions, figures, layout, mathtext
 from physlab_mcp.reports.findings import comparisons_of, quantities_of
 from physlab_mcp.reports.model import ReportFigure
 from physlab_mcp.reports.text import mono, plain
@@ -51,11 +52,11 @@ def _tally(writer: Writer) -> str:
     states: dict[str, int] = {}
     for node in nodes:
         states[node.state] = states.get(node.state, 0) + 1
-    words = captions.listed([f"{count} {state}" for state, count in states.items()])
+    words = quantities.listed([f"{count} {state}" for state, count in states.items()])
     cached = writer.report.cache_hits
     if cached is None:
         cached = sum(node.cached is not None for node in nodes)
-    text = f"The run consists of {captions.counted(len(nodes), 'node')}: {words}."
+    text = f"The run consists of {quantities.counted(len(nodes), 'node')}: {words}."
     if cached:
         whose = f"One result was" if cached == 1 else f"{cached} results were"  # noqa: F541
         text += f" {whose} taken from the cache of an earlier job (see Provenance)."
@@ -118,7 +119,7 @@ def _gathered(writer: Writer, nodes: list[NodeView]) -> list[Flowable]:
     ]
     name = quantities.shorten(nodes[0].type, 90)
     hidden = len(counts) - len(shown)
-    more = f" Each node gives {captions.counted(hidden, 'more value')}." if hidden else ""
+    more = f" Each node gives {quantities.counted(hidden, 'more value')}." if hidden else ""
     text = captions.tidy(info.summary).rstrip(".")
     return [
         writer.subsection(plain(name), name, f"gathered-{name}"),
@@ -195,7 +196,7 @@ def _node(writer: Writer, node: NodeView) -> list[Flowable]:
     story += drawn[1:]
     missing = len(result.figures) - len(shown)
     if missing:
-        story.append(writer.prose(f"… and {captions.counted(missing, 'more figure')} of this node.", layout.NOTE))
+        story.append(writer.prose(f"… and {quantities.counted(missing, 'more figure')} of this node.", layout.NOTE))
         writer.warnings.append(
             f"{missing} figures of node {node.node_id} are not shown; the report shows {MAX_FIGURES}."
         )
@@ -217,7 +218,7 @@ def _opening(
     seen: list[str] = []
     if count:
         numbers = [f'<a href="#fig-{at}" color="#1a4a8a">{at}</a>' for at in range(first, first + count)]
-        seen.append(f"Figure{'' if count == 1 else 's'}\u00a0{captions.listed(numbers, 8)}")
+        seen.append(f"Figure{'' if count == 1 else 's'}\u00a0{quantities.listed(numbers, 8)}")
     if table:
         seen.append(f"Table\u00a0{writer.tables.count + 1}")
     if seen:
@@ -267,7 +268,7 @@ def unsuccessful(writer: Writer) -> list[Flowable]:
     story: list[Flowable] = [
         writer.section("Nodes that did not succeed"),
         writer.prose(
-            f"{captions.counted(len(broken), 'node')} of {len(writer.report.nodes)} did not succeed; "
+            f"{quantities.counted(len(broken), 'node')} of {len(writer.report.nodes)} did not succeed; "
             "they contribute no number to this report."
         ),
     ]

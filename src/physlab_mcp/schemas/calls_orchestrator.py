@@ -6,29 +6,21 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from physlab_mcp.schemas.calls import LISTED_STATES, SINCE, Call, CallPart, Listing, PublishedAs, Waiting
+from physlab_mcp.schemas.calls import LISTED_STATES, SINCE, Call, Listing, PublishedAs, Waiting
 from physlab_mcp.schemas.dag import DagSpec
 
 RUN = Field(min_length=1, max_length=200, description="run- or sweep- handle")
 
+SPEC = Field(
+    default=None,
+    description='the experiment; a param {"$from": node_id, "key": "values.x"} takes another node\'s output',
+)
 ALLOW_LARGE = Field(default=False, description="lift the caps of interactive nodes")
 
 Spec = Annotated[dict[str, Any], PublishedAs(DagSpec)]
 
 _NODES = [{"id": "rydberg", "tool": "constants_get", "params": {"name": "R_inf"}}]
 _SPEC: dict[str, Any] = {"nodes": _NODES, "metadata": {"title": "Rydberg constant"}}
-
-
-class SweepCall(CallPart):
-    """The points of a sweep: a grid, last parameter fastest."""
-
-    space: dict[str, Any] = Field(
-        min_length=1,
-        description="by node.param: [values], {range: [start, stop, step]} or {linspace: [start, stop, n]}",
-    )
-    mode: Literal["grid"] = "grid"
-    on_failure: Literal["continue", "stop"] = "continue"
-    limit: int | None = Field(default=None, ge=1, description="first points only")
 
 
 class Catalog(Listing):
@@ -49,7 +41,7 @@ class DefineDag(Call):
     example: ClassVar[dict[str, Any]] = {"method": "define_dag", "spec": _SPEC}
 
     method: Literal["define_dag"]
-    spec: Spec | None = Field(default=None, description="the experiment")
+    spec: Spec | None = SPEC
     natural_language: str | None = Field(default=None, min_length=1, max_length=4000, description="it in plain words")
     allow_large: bool = ALLOW_LARGE
 
@@ -62,10 +54,7 @@ class DefineDag(Call):
 
 class _DagOrSpec(Call):
     dag_id: str | None = Field(default=None, min_length=1, max_length=200, description="of define_dag, or give spec")
-    spec: Spec | None = Field(
-        default=None,
-        description='the experiment; a param {"$from": node_id, "key": "values.x"} takes another node\'s output',
-    )
+    spec: Spec | None = SPEC
     allow_large: bool = ALLOW_LARGE
 
     @model_validator(mode="after")
@@ -91,7 +80,14 @@ class RunDag(_DagOrSpec, Waiting):
     method: Literal["run_dag"]
     parallelism: int = Field(default=0, ge=0, le=100_000, description="jobs at once; 0 = no limit")
     params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="overrides: {node_id: {param: value}}")
-    sweep: SweepCall | None = None
+    sweep: dict[str, Any] | None = Field(
+        default=None,
+        description="space: {node.param: [values] or {linspace: [a, b, n]}, ..}; mode, where, derived, limit, ..",
+    )
+    schedule: dict[str, Any] | None = Field(
+        default=None,
+        description="policy now/off_peak/at/cron/priority; preferred_hours, at, cron, timezone, ..",
+    )
     priority: int = Field(default=0, ge=-1000, le=1000)
     use_cache: bool = Field(default=True, description="reuse equal finished work")
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200, description="same key, same handle")
@@ -154,6 +150,25 @@ class ExplainCache(Listing):
     other_run_id: str | None = Field(default=None, max_length=200)
 
 
+class Analyze(Call):
+    """numbers and figures of a sweep"""
+
+    example: ClassVar[dict[str, Any]] = {
+        "method": "analyze",
+        "run_id": "sweep-01j0example0000000000000",
+        "metric": "transmission",
+    }
+
+    method: Literal["analyze"]
+    run_id: str = RUN
+    metric: str | None = Field(default=None, max_length=200)
+    maximize: bool = True
+    group_by: list[str] = Field(default_factory=list, max_length=10)
+    plots: list[dict[str, Any]] = Field(
+        default_factory=list, max_length=12, description="{type: auto}, or {type, x_axis, y_axis, value, facet_by}"
+    )
+
+
 class PublishReport(Call):
     """PDF of a finished run"""
 
@@ -173,6 +188,21 @@ class PublishReport(Call):
     abstract: str | None = Field(default=None, max_length=20_000)
 
 
+class Package(Waiting):
+    """reproducibility package"""
+
+    example: ClassVar[dict[str, Any]] = {
+        "method": "package",
+        "run_id": "run-01j0example0000000000000",
+        "action": "create",
+    }
+
+    method: Literal["package"]
+    run_id: str = RUN
+    name: str | None = Field(default=None, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    action: Literal["create", "verify", "reproduce"] = "create"
+
+
 CALLS: tuple[type[Call], ...] = (
     Catalog,
     DefineDag,
@@ -183,5 +213,7 @@ CALLS: tuple[type[Call], ...] = (
     RunCancel,
     RunList,
     ExplainCache,
+    Analyze,
     PublishReport,
+    Package,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,10 @@ class VisualOutputs(_Model):
     animation: bool = Field(default=False, description="an animation, where the node type has one")
 
 
+class PublishedOpen:
+    """Marks an object whose shape stands elsewhere in the published schemas: here it is open, and checked all the same."""
+
+
 class ResourceSpec(_Model):
     """What a node needs to run."""
 
@@ -28,6 +32,7 @@ class ResourceSpec(_Model):
     gpu: int = Field(default=0, ge=0, le=64)
     nodes: int = Field(default=1, ge=1, le=10_000)
     time_limit: str | None = Field(default=None, description='running time, such as "1:00:00"')
+    require: bool = Field(default=True, description="false: what the machine lacks is left out, with a warning")
 
 
 class NodeSpec(_Model):
@@ -39,7 +44,9 @@ class NodeSpec(_Model):
     params: dict[str, Any] = Field(default_factory=dict)
     dependencies: list[str] = Field(default_factory=list)
     visual_outputs: VisualOutputs | None = None
-    resources: ResourceSpec | None = None
+    resources: Annotated[ResourceSpec | None, PublishedOpen()] = Field(
+        default=None, description="cpu, memory, gpu, nodes, time_limit, require"
+    )
     device: str = "auto"
     require_device: bool = False
     backend: str | None = None

@@ -17,6 +17,7 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
     gpu: int = 0
     nodes: int = 1
     time_limit_s: float | None = None
+    degrade: bool = False  # what the machine has not is left out, with a warning, instead of refused
 
 
 class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,6 +72,8 @@ class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     sandbox: bool = False
     on_lost: str = "wait"
     stream_logs: bool = False  # what it prints becomes log events as well
+    schedule: dict[str, Any] | None = None  # of a job that stands alone; those of a plan have their plan's
+    degraded: tuple[str, ...] = ()  # what of its resources the machine has not, in sentences
     roots: tuple[str, ...] = ()  # the folders that paths of a command may name, set where it was submitted
 
 

@@ -185,6 +185,7 @@ class RunReply(StateReply):
 
     run_id: str | None = None
     sweep_id: str | None = None
+    series_id: str | None = None
     dag_id: str | None = None
     title: str | None = None
     counts: dict[str, int] | None = None
@@ -212,6 +213,17 @@ class CacheReply(ReplyModel):
     next_cursor: str | None = None
 
 
+class AnalysisReply(ReplyModel):
+    """analyze."""
+
+    sweep_id: str
+    state: str
+    analysis: dict[str, Any] = Field(description="points, statistics, best, effects, groups, errors, notes")
+    figures: list[dict[str, Any]] | None = None
+    plots: list[str] | None = Field(default=None, description="figures that suit; ask for them with plots")
+    next: dict[str, Any] | None = None
+
+
 class ReportReply(ReplyModel):
     """publish_report."""
 
@@ -222,3 +234,19 @@ class ReportReply(ReplyModel):
     pages: int
     figures: int | None = None
     warnings: list[str] | None = None
+
+
+class PackageReply(ReplyModel):
+    """package."""
+
+    run_id: str
+    path: str
+    ok: bool | None = Field(default=None, description="no check failed")
+    checks: list[dict[str, Any]] | None = Field(default=None, description="[{name, verdict, text, found}]")
+    files: int | None = None
+    bytes: int | None = None
+    fingerprint: str | None = Field(default=None, description="of the key that signed it")
+    job_id: str | None = Field(default=None, description="of the reproduction; its values have the verdict")
+    state: str | None = None
+    verdict: str | None = Field(default=None, description="exact, within_tolerance, environment_differs or failed")
+    next: dict[str, Any] | None = None

@@ -23,8 +23,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sweep: dict[str, Any] | None = None  # the sweep block, canonical
     parallelism: int = 0
     priority: int = 0
+    schedule: dict[str, Any] | None = None  # the schedule block, canonical: see schemas/schedule.py
     use_cache: bool = True
-    on_failure: str = "continue"  # continue | stop
+    on_failure: str = "continue"  # continue | stop | retry
     allow_large: bool = False  # nodes may go beyond the caps of interactive node types
     sandbox: bool = False  # commands run in the sandbox (they came from an agent)
     roots: tuple[str, ...] = ()  # the folders that paths of its commands may name
@@ -33,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_index: int = 0  # kept by the store
     paused: bool = False
     stopped: bool = False
+    reached: bool = False  # stopped since its goal was reached: a point met the success criteria
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,14 +68,18 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     args: dict[str, Any] = {}
 
 
-def run_state(total: int, expanded: bool, counts: dict[str, int], *, stopped: bool = False) -> str:
+def run_state(
+    total: int, expanded: bool, counts: dict[str, int], *, stopped: bool = False, reached: bool = False
+) -> str:
     """Compute the state of a run or sweep from the counts of its jobs (JobState value -> number).
 
     failed wins over cancelled wins over succeeded once all have ended; before that: running as soon as any job has
     left `pending`, paused when nothing is active and something is paused, held likewise, else pending.
     """
     done = sum(counts.get(s, 0) for s in ("succeeded", "failed", "cancelled", "skipped"))
-    if (expanded or stopped) and done >= total:
+    if (expanded or stopped or reached) and done >= total:
+        if reached:
+            return "succeeded"
         if counts.get("failed", 0):
             return "failed"
         if counts.get("cancelled", 0) or stopped:

@@ -161,8 +161,14 @@ class TurnView(Protocol):
         """Live jobs of a job, run or sweep handle."""
         ...
 
-    def flag_plan(self, plan_id: str, *, paused: bool | None = None, stopped: bool | None = None) -> None:
+    def flag_plan(
+        self, plan_id: str, *, paused: bool | None = None, stopped: bool | None = None, reached: bool = False
+    ) -> None:
         """Pause, resume or stop the expansion of a plan."""
+        ...
+
+    def extend_plan(self, plan_id: str, sweep: dict[str, Any], total: int, *, was: int) -> bool:
+        """Give a sweep more points, whether it has ended or not; False if it has not `was` points any more."""
         ...
 
     def open_plans(self, limit: int, *, live_below: int | None = None) -> list[PlanState]:
@@ -354,6 +360,10 @@ class Store(Protocol):
         """Whether an engine is needed: something could start, is abroad, is to be expanded or was asked for."""
         ...
 
+    async def durations(self, keys: Collection[int]) -> dict[int, tuple[float, int, float]]:
+        """(mean seconds, how many, when last) of work that ended, by key: see engine/durations.py."""
+        ...
+
     async def request(self, request: Request) -> None:
         """Append a request durably."""
         ...
@@ -368,6 +378,10 @@ class Store(Protocol):
 
     async def pack(self, *, keep: int = ..., batch: int = ...) -> int:
         """Pack the oldest events into less space, leaving at least `keep` rows alone; how many rows were packed."""
+        ...
+
+    async def settle(self, *, least: int = ...) -> int:
+        """Pack a part of the events, the newest too, if there are `least` rows, and give free space back; how many."""
         ...
 
     async def seqs(self) -> tuple[int, int]:

@@ -59,7 +59,13 @@ class Counts:
             row = self._write("plans", pk, delta, "id, next_index >= total, stopped, jobs, ended_at")
             counts = rows.counts_of(row[5:])
             if row[4] == 0 and (row[1] or row[2]) and sum(counts.get(s, 0) for s in ENDS) >= row[3]:
-                state = run_state(row[3], expanded=bool(row[1]), counts=counts, stopped=bool(row[2]) and not row[1])
+                state = run_state(
+                    row[3],
+                    expanded=bool(row[1]),
+                    counts=counts,
+                    stopped=bool(row[2]) and not row[1],
+                    reached=row[2] == 2,
+                )
                 seq = say(row[0], [("run", self._now, 0, {"state": state})])
                 self._db.execute("UPDATE plans SET ended_at = ?, last_seq = ? WHERE pk = ?", (self._now, seq, pk))
                 ended = True

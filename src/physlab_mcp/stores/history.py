@@ -14,12 +14,16 @@ from physlab_mcp.stores import rows
 
 KEEP = 4_000  # newest rows that stay as they are: feeds read there
 BATCH = 2_000  # rows in one segment
+WORTH = 200  # rows that are worth a segment of their own when nothing else is to do
+_PAGES = 1_000  # given back to the file system at once
 
 # seq, n, body, subject, run_id, sweep_id, run, plan
 Row = tuple[int, int, Any, str | None, str | None, str | None, int | None, int | None]
 _SELECT = (
-    "SELECT e.seq, e.n, e.body, coalesce(e.subject, j.id), j.run_id, j.sweep_id, j.run, j.plan"
-    " FROM events e LEFT JOIN jobs j ON j.pk = e.job"
+    f"SELECT e.seq, e.n, e.body, coalesce(e.subject, j.id), {rows.RUN_OF_JOB}, {rows.SWEEP_OF_JOB}, j.run, j.plan".format(
+        "j"
+    )
+    + " FROM events e LEFT JOIN jobs j ON j.pk = e.job"
 )
 _unpack = msgspec.json.Decoder(
     list[tuple[int, int, str, str | None, str | None, str | None, int | None, int | None]]
@@ -31,12 +35,30 @@ def pack(connection: sqlite3.Connection, *, keep: int = KEEP, batch: int = BATCH
     newest = connection.execute("SELECT seq FROM events ORDER BY seq DESC LIMIT 1 OFFSET ?", (keep + batch,)).fetchone()
     if newest is None:
         return 0
+    return _pack(connection, batch)
+
+
+def _pack(connection: sqlite3.Connection, batch: int) -> int:
     found = connection.execute(f"{_SELECT} ORDER BY e.seq LIMIT ?", (batch,)).fetchall()
     body = rows.encode([(seq, n, bytes(text).decode(), *rest) for seq, n, text, *rest in found])
     first, last = found[0][0] - found[0][1] + 1, found[-1][0]
     connection.execute("INSERT INTO segments VALUES (?,?,?)", (first, last, zlib.compress(body, 6)))
     connection.execute("DELETE FROM events WHERE seq <= ?", (last,))
     return len(found)
+
+
+def settle(connection: sqlite3.Connection, *, least: int = WORTH, batch: int = BATCH, pages: int = _PAGES) -> int:
+    """Pack without keeping any row as it is, and give free pages back, a part at a time; how many rows were packed.
+
+    For an engine that has nothing else to do. Fewer rows than `least` are left to the next time.
+    """
+    worth = connection.execute("SELECT 1 FROM events LIMIT 1 OFFSET ?", (least - 1,)).fetchone() is not None
+    packed = _pack(connection, batch) if worth else 0
+    if packed < batch:
+        free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        for _ in range(min(free, pages)):
+            connection.execute("PRAGMA incremental_vacuum(1)")  # the driver takes one step, which frees one page
+    return packed
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -46,6 +68,7 @@ class Filter(msgspec.Struct, frozen=True):
     values: tuple[Any, ...] = ()
     test: Callable[[Row], bool] | None = None
     since: int = 0  # no event of the subject is older
+    until: int | None = None  # none is newer
 
 
 def read(
@@ -54,7 +77,7 @@ def read(
     """Events above `after` in order of seq, at most `limit`."""
     after = max(after, only.since - 1)
     events: list[Event] = []
-    for row in _packed(select, after):
+    for row in _packed(select, after, only.until):
         if only.test is None or only.test(row):
             events.extend(rows.events_of(row[:6], after=after))
         if len(events) >= limit:
@@ -67,8 +90,10 @@ def read(
     return events[:limit]
 
 
-def _packed(select: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]], after: int) -> Iterator[Row]:
-    while True:
+def _packed(
+    select: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]], after: int, until: int | None
+) -> Iterator[Row]:
+    while until is None or after < until:
         found = select("SELECT last_seq, body FROM segments WHERE last_seq > ? ORDER BY last_seq LIMIT 1", (after,))
         if not found:
             return

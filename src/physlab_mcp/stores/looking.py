@@ -11,6 +11,7 @@ from physlab_mcp.schemas.job_state import LIVE, JobState
 from physlab_mcp.schemas.run import Request
 from physlab_mcp.stores import rows
 from physlab_mcp.stores.base import Hit, PlanState
+from physlab_mcp.stores.compact import body_of, cache_name, key_bytes
 
 # A shared job goes on while another run that counts it has not ended.
 _WANTED_BY_OTHERS = (
@@ -21,6 +22,10 @@ _WANTED_BY_OTHERS = (
 def marks(values: Collection[Any]) -> str:
     """`?,?,?` for an IN clause."""
     return ",".join("?" * len(values))
+
+
+def _text(key: Any) -> str:
+    return key.hex() if isinstance(key, bytes) else key
 
 
 class Looking:
@@ -43,28 +48,32 @@ class Looking:
     def results(self, job_ids: Collection[str]) -> dict[str, bytes]:
         """See TurnView."""
         found = self._db.execute(
-            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(job_ids)})",
+            "SELECT j.id, r.body, t.body FROM jobs j JOIN results r ON r.job = j.pk"
+            f" LEFT JOIN templates t ON t.id = r.template WHERE j.id IN ({marks(job_ids)})",
             tuple(job_ids),
         )
-        return dict(found.fetchall())
+        return {row[0]: body_of(*row[1:]) for row in found}
 
     def hits(self, keys: Collection[str]) -> dict[str, Hit]:
         """See TurnView."""
+        names: dict[str | bytes, str] = {cache_name(key): key for key in keys}
         found = self._db.execute(
-            "SELECT c.key, j.id, j.ended_at, r.body FROM cache c JOIN jobs j ON j.pk = c.job"
-            f" JOIN results r ON r.job = c.job WHERE c.key IN ({marks(keys)})",
-            tuple(keys),
+            "SELECT c.key, j.id, j.ended_at, r.body, t.body FROM cache c JOIN jobs j ON j.pk = c.job"
+            " JOIN results r ON r.job = c.job LEFT JOIN templates t ON t.id = r.template"
+            f" WHERE c.key IN ({marks(keys)},{marks(keys)})",
+            (*keys, *names),  # those of older stores are text
         )
-        return {row[0]: Hit(row[1], row[2], row[3]) for row in found}
+        return {names[row[0]] if row[0] in names else row[0]: Hit(row[1], row[2], body_of(*row[3:])) for row in found}
 
     def same_work(self, keys: Collection[str]) -> dict[str, int]:
         """See TurnView."""
         found = self._db.execute(
-            f"SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work WHERE cache_key IN ({marks(keys)})"
+            "SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work"
+            f" WHERE cache_key IN ({marks(keys)},{marks(keys)})"
             " AND state IN ('submitting','queued','running','paused','collecting') AND state != 'paused'",
-            tuple(keys),
+            (*keys, *map(key_bytes, keys)),
         )
-        return dict(found.fetchall())
+        return {_text(key): pk for key, pk in found}
 
     def requests(self, limit: int) -> list[Request]:
         """See TurnView."""
@@ -78,7 +87,7 @@ class Looking:
     def was_approved(self, job_id: str) -> bool:
         """See TurnView."""
         found = self._db.execute(
-            "SELECT 1 FROM requests r JOIN jobs j ON r.subject IN (j.id, j.run_id, j.sweep_id)"
+            f"SELECT 1 FROM requests r JOIN jobs j ON r.subject IN {rows.NAMES_OF_JOB}"
             " WHERE r.verb = 'approve' AND j.id = ? LIMIT 1",
             (job_id,),
         )

@@ -6,8 +6,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
@@ -15,6 +13,7 @@ from physlab_mcp.schemas.run import Run
 from physlab_mcp.schemas.series import Series
 from physlab_mcp.stores import history, recurring, rows
 from physlab_mcp.stores.base import JobQuery, NodeOutcome, PlanState
+from physlab_mcp.stores.compact import body_of
 from physlab_mcp.stores.looking import marks, plan_state
 from physlab_mcp.stores.writer import translate
 
@@ -98,10 +97,11 @@ class Reading:
     async def results(self, ids: Sequence[str]) -> dict[str, bytes]:
         """See Store."""
         found = self._all(
-            f"SELECT j.id, r.body FROM jobs j JOIN results r ON r.job = j.pk WHERE j.id IN ({marks(ids)})",
+            "SELECT j.id, r.body, t.body FROM jobs j JOIN results r ON r.job = j.pk"
+            f" LEFT JOIN templates t ON t.id = r.template WHERE j.id IN ({marks(ids)})",
             tuple(ids),
         )
-        return {row[0]: row[1] for row in found}
+        return {row[0]: body_of(*row[1:]) for row in found}
 
     async def queue_position(self, job: Job) -> int | None:
         """See Store."""
@@ -159,8 +159,8 @@ class Reading:
 
     def _run(self, row: tuple[Any, ...]) -> Run:
         run = rows.run_of(row)
-        plan = self._one("SELECT id FROM plans WHERE pk = ?", (row[2],))
-        return msgspec.structs.replace(run, sweep_id=plan[0]) if plan and plan[0] != run.id else run
+        found = self._one("SELECT body FROM plans WHERE pk = ?", (row[2],))
+        return run if found is None else rows.with_plan(run, found[0])
 
     async def get_series(self, series_id: str) -> Series | None:
         """See Store."""
@@ -188,7 +188,8 @@ class Reading:
             " AND point_index > ? ORDER BY point_index LIMIT ?",
             (plan_id, after_index, limit),
         )
-        return [self._run(row) for row in found]
+        bodies = self._all("SELECT body FROM plans WHERE id = ?", (plan_id,)) if found else []
+        return [rows.with_plan(rows.run_of(row), bodies[0][0]) for row in found]
 
     async def outcomes(self, run_ids: Sequence[str]) -> dict[str, list[NodeOutcome]]:
         """See Store."""
@@ -201,11 +202,23 @@ class Reading:
         )
         jobs = tuple({job for _, job in parts})
         found = self._all(
-            "SELECT j.pk, j.id, j.node_id, j.state, j.reason_text, j.started_at, j.ended_at, r.body"
-            f" FROM jobs j LEFT JOIN results r ON r.job = j.pk WHERE j.pk IN ({marks(jobs)})",
+            "SELECT j.pk, j.id, j.node_id, j.state, j.reason_text, j.started_at, j.ended_at, r.body, t.body"
+            " FROM jobs j LEFT JOIN results r ON r.job = j.pk LEFT JOIN templates t ON t.id = r.template"
+            f" WHERE j.pk IN ({marks(jobs)})",
             jobs,
         )
-        by_pk = {row[0]: NodeOutcome(row[1], row[2] or row[1], JobState(row[3]), *row[4:]) for row in found}
+        by_pk = {
+            row[0]: NodeOutcome(
+                row[1],
+                row[2] or row[1],
+                JobState(row[3]),
+                row[4],
+                row[5],
+                row[6],
+                None if row[7] is None else body_of(*row[7:]),
+            )
+            for row in found
+        }
         there = set(runs.values())
         answer: dict[str, list[NodeOutcome]] = {run_id: [] for run_id in run_ids if run_id in there}
         for run, job in parts:
@@ -264,9 +277,9 @@ class Reading:
 
     async def _of_subject(self, subject: str) -> history.Filter:
         if subject.startswith("job-"):
-            job = self._one("SELECT pk, first_seq FROM jobs WHERE id = ?", (subject,))
-            pk, since = job or (0, 0)
-            return history.Filter(" AND e.job = ?", (pk,), lambda row: row[3] == subject, since)
+            job = self._one("SELECT pk, first_seq, last_seq FROM jobs WHERE id = ?", (subject,))
+            pk, since, until = job or (0, 0, 0)
+            return history.Filter(" AND e.job = ?", (pk,), lambda row: row[3] == subject, since, until)
         plan = self._one("SELECT pk, first_seq FROM plans WHERE id = ?", (subject,))
         if plan is not None:
             clause = " AND (j.plan = ? OR e.subject = ?)"

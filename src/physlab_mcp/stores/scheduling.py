@@ -11,6 +11,29 @@ from physlab_mcp.stores import rows
 _MOST_KEYS = 500  # in one statement
 
 
+def _durations(connection: sqlite3.Connection, keys: Collection[int]) -> dict[int, tuple[float, int, float]]:
+    wanted = list(keys)
+    found: dict[int, tuple[float, int, float]] = {}
+    for begin in range(0, len(wanted), _MOST_KEYS):
+        some = wanted[begin : begin + _MOST_KEYS]
+        marks = ",".join("?" * len(some))
+        for key, mean, n, last in connection.execute(
+            f"SELECT key, mean, n, last FROM durations WHERE key IN ({marks})", some
+        ):
+            found[key] = (mean, n, last)
+    return found
+
+
+class Learnt:
+    """The part of a store that tells clients what work took."""
+
+    _read: sqlite3.Connection
+
+    async def durations(self, keys: Collection[int]) -> dict[int, tuple[float, int, float]]:
+        """See Store."""
+        return _durations(self._read, keys)
+
+
 class Scheduling:
     """The part of TurnView that scheduling needs."""
 
@@ -18,14 +41,7 @@ class Scheduling:
 
     def durations(self, keys: Collection[int]) -> dict[int, tuple[float, int, float]]:
         """See TurnView."""
-        wanted = list(keys)
-        found: dict[int, tuple[float, int, float]] = {}
-        for begin in range(0, len(wanted), _MOST_KEYS):
-            some = wanted[begin : begin + _MOST_KEYS]
-            marks = ",".join("?" * len(some))
-            for key, *row in self._db.execute(f"SELECT key, mean, n, last FROM durations WHERE key IN ({marks})", some):
-                found[key] = (row[0], row[1], row[2])
-        return found
+        return _durations(self._db, keys)
 
     def keep_durations(self, learnt: Iterable[tuple[int, float, int, float]]) -> None:
         """See TurnView."""
@@ -43,7 +59,7 @@ class Scheduling:
     def was_asked(self, verb: str, job_id: str) -> bool:
         """See TurnView."""
         found = self._db.execute(
-            "SELECT 1 FROM requests r JOIN jobs j ON r.subject IN (j.id, j.run_id, j.sweep_id)"
+            f"SELECT 1 FROM requests r JOIN jobs j ON r.subject IN {rows.NAMES_OF_JOB}"
             " WHERE r.verb = ? AND j.id = ? LIMIT 1",
             (verb, job_id),
         )

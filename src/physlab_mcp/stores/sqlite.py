@@ -22,6 +22,7 @@ from physlab_mcp.stores.base import Change, Lead, LeadershipLostError, Turn, Tur
 from physlab_mcp.stores.looking import marks
 from physlab_mcp.stores.migrate import migrate, newest
 from physlab_mcp.stores.reading import ABROAD, Reading
+from physlab_mcp.stores.scheduling import Learnt
 from physlab_mcp.stores.transaction import Transaction, other_work
 from physlab_mcp.stores.writer import Writer, translate
 
@@ -49,7 +50,7 @@ def _make_private(file: Path) -> None:
     file.chmod(0o600)
 
 
-class SQLiteStore(Reading):
+class SQLiteStore(Reading, Learnt):
     """See stores.base.Store. `threaded=False` writes in the caller's thread: for the engine, which has nothing else to do."""
 
     def __init__(
@@ -63,6 +64,7 @@ class SQLiteStore(Reading):
             if file is not None:
                 _make_private(file)  # before SQLite makes it: its journals take the same mode
             connection = self._connect()
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # says something to a store that is new only
             try:
                 if file is not None:
                     remote = file_system_of(file.parent) in NETWORK_FILE_SYSTEMS if network is None else network
@@ -301,6 +303,10 @@ class SQLiteStore(Reading):
     async def pack(self, *, keep: int = history.KEEP, batch: int = history.BATCH) -> int:
         """See Store."""
         return await self._writer.run(lambda db: history.pack(db, keep=keep, batch=batch), durable=False)
+
+    async def settle(self, *, least: int = history.WORTH) -> int:
+        """See Store."""
+        return await self._writer.run(lambda db: history.settle(db, least=least), durable=False)
 
     async def make_durable(self) -> int:
         """See Store."""

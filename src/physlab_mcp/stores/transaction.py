@@ -18,6 +18,7 @@ from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.schemas.series import Series
 from physlab_mcp.stores import recurring, rows
 from physlab_mcp.stores.base import Change
+from physlab_mcp.stores.compact import Templates, cache_name
 from physlab_mcp.stores.counts import ENDS, Counts
 from physlab_mcp.stores.looking import Looking, marks
 from physlab_mcp.stores.scheduling import Scheduling
@@ -34,6 +35,7 @@ class Transaction(Looking, Scheduling):
         self._counts = Counts(connection, self.now)
         self.ended = False  # a run or sweep ended: its acknowledgement needs a full sync
         self.refused: dict[str, str] = {}
+        self._templates = Templates(connection)
 
     # -- events ----------------------------------------------------------------------------------------------
 
@@ -107,9 +109,11 @@ class Transaction(Looking, Scheduling):
             )
             self._db.execute("UPDATE jobs SET needs_left = needs_left + ? WHERE pk = ?", (edge.rowcount, old.pk))
         if change.body is not None:
-            self._db.execute("INSERT INTO results (job, body) VALUES (?,?)", (old.pk, change.body))
+            row = (old.pk, *self._templates.result(change.body))
+            self._db.execute("INSERT INTO results (job, body, template) VALUES (?,?,?)", row)
         if change.cache_key is not None:
-            self._db.execute("INSERT OR REPLACE INTO cache VALUES (?,?,?)", (change.cache_key, old.pk, self.now))
+            row = (cache_name(change.cache_key), old.pk, self.now)
+            self._db.execute("INSERT OR REPLACE INTO cache VALUES (?,?,?)", row)
         return True
 
     def _items(self, change: Change) -> list[tuple[str, float, int, Any]]:
@@ -189,7 +193,7 @@ class Transaction(Looking, Scheduling):
         job_rows: list[tuple[Any, ...]] = []
         event_rows: list[tuple[Any, ...]] = []
         edges: list[tuple[int, int, int]] = []
-        for job in jobs:
+        for job, (spec, template) in zip(jobs, self._templates.specs(jobs), strict=True):
             pk = pks[job.id]
             self.seq += 1
             left = 0
@@ -201,7 +205,7 @@ class Transaction(Looking, Scheduling):
                     edges.append((ended[need][0], pk, 0))
                     left += 1
             stored = job if left == job.needs_left else msgspec.structs.replace(job, needs_left=left)
-            job_rows.append(rows.job_row(stored, pk=pk, first_seq=self.seq))
+            job_rows.append(rows.job_row(stored, pk=pk, first_seq=self.seq, spec=spec, template=template))
             items = [("state", job.created_at, job.attempt, {"to": job.state.value})]
             event_rows.append((self.seq, 1, pk, None, rows.encode(items)))
             self._counts.add(job.run_pk, job.plan_pk, None, job.state)
@@ -291,8 +295,8 @@ class Transaction(Looking, Scheduling):
         for i, (run, run_jobs) in enumerate(points):
             run_pk = top + 1 + i
             run_rows.append((
-                run_pk, run.id, pk, run.owner, run.session_id, run.dag_id, run.point_index,
-                rows.encode(run.point).decode(), run.title, len(run_jobs), run.created_at,
+                run_pk, run.id, pk, "", None, "", run.point_index, rows.encode(run.point).decode(), "", len(run_jobs),
+                run.created_at,
             ))  # fmt: skip
             for job in run_jobs:
                 if job.shared and job.id in there:
@@ -318,7 +322,7 @@ class Transaction(Looking, Scheduling):
 
     def forget(self, key: str) -> None:
         """See TurnView."""
-        self._db.execute("DELETE FROM cache WHERE key = ?", (key,))
+        self._db.execute("DELETE FROM cache WHERE key IN (?,?)", (key, cache_name(key)))
 
     def put(self, kind: str, record_id: str, body: Any, *, subject: str | None = None) -> bool:
         """See TurnView."""
@@ -341,15 +345,31 @@ class Transaction(Looking, Scheduling):
         """See TurnView."""
         self._db.execute("UPDATE requests SET carried = 1 WHERE id = ?", (request_id,))
 
-    def flag_plan(self, plan_id: str, *, paused: bool | None = None, stopped: bool | None = None) -> None:
+    def flag_plan(
+        self, plan_id: str, *, paused: bool | None = None, stopped: bool | None = None, reached: bool = False
+    ) -> None:
         """See TurnView."""
         if paused is not None:
             self._db.execute("UPDATE plans SET paused = ? WHERE id = ?", (paused, plan_id))
-        if stopped is not None:
+        if reached:
+            self._db.execute("UPDATE plans SET stopped = 2 WHERE id = ?", (plan_id,))
+        elif stopped is not None:
             self._db.execute("UPDATE plans SET stopped = ? WHERE id = ?", (stopped, plan_id))
         found = self._db.execute("SELECT pk FROM plans WHERE id = ?", (plan_id,)).fetchone()
         if found is not None:
             self._counts.look_at(found[0])
+
+    def extend_plan(self, plan_id: str, sweep: dict[str, Any], total: int, *, was: int) -> bool:
+        """See TurnView."""
+        found = self._db.execute("SELECT body FROM plans WHERE id = ? AND total = ?", (plan_id, was)).fetchone()
+        if found is None:
+            return False
+        body = rows.decode_json(found[0]) | {"sweep": sweep, "total": total}
+        self._db.execute(
+            "UPDATE plans SET body = ?, total = ?, ended_at = 0, stopped = 0 WHERE id = ?",
+            (rows.encode(body), total, plan_id),
+        )
+        return True
 
     def reorder(self, job: Job, position: int) -> None:
         """See TurnView."""

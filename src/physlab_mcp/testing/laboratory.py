@@ -188,7 +188,7 @@ class VirtualLab:
         found = await self._plan(handle)
         return run_state(
             found.jobs, expanded=found.plan.next_index >= found.plan.total, counts=found.counts,
-            stopped=found.plan.stopped,
+            stopped=found.plan.stopped, reached=found.plan.reached,
         )  # fmt: skip
 
     async def counts(self, handle: str) -> dict[str, int]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from physlab_mcp.schemas.calls import PublishedAs
+from physlab_mcp.schemas.dag import PublishedOpen
 
 FORBIDDEN = frozenset({"$ref", "$defs", "anyOf", "oneOf", "allOf", "not", "const"})
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -90,7 +91,10 @@ def model_schema(model: type[BaseModel], path: str = "") -> Schema:
 def _field(info: FieldInfo, path: str, *, inner: bool) -> Schema:
     """One field. Bounds and defaults of inner objects stay in the strict model: a published schema costs tokens."""
     marks = [one.model for one in info.metadata if isinstance(one, PublishedAs)]
-    schema = model_schema(marks[0], path) if marks else _type(info.annotation, path)
+    if any(isinstance(one, PublishedOpen) for one in info.metadata):
+        schema: Schema = {"type": "object", "additionalProperties": True}
+    else:
+        schema = model_schema(marks[0], path) if marks else _type(info.annotation, path)
     if not inner:
         for bound in info.metadata:
             schema |= {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from physlab_mcp.backends.job_inputs import check_shape
@@ -65,8 +65,10 @@ def check_commands(policy: str) -> None:
         )
 
 
-def check_command_nodes(dag: Dag, call: RunDag, bench: Bench) -> None:
+def check_command_nodes(dag: Dag, call: RunDag, swept: Sequence[str], bench: Bench) -> None:
     """Whether the command nodes of a DAG that an agent runs may run here, with paths under the allowed roots only.
+
+    `swept` are the names that a sweep fills in.
 
     Raises:
         RejectedError: commands are switched off.
@@ -80,7 +82,7 @@ def check_command_nodes(dag: Dag, call: RunDag, bench: Bench) -> None:
         check_commands(bench.commands_policy)
         for where, params in (("spec", node.command_spec), ("params", call.params.get(node.id, {}))):
             _confine_params(params, f"{where}.{node.id}", bench)
-        for name in call.sweep.space if call.sweep is not None else ():
+        for name in swept:
             if name.rpartition(".")[2] in _PATH_PARAMS:
                 raise _chosen(f"sweep.space.{name}", name)
 

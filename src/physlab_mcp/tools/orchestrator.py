@@ -13,6 +13,7 @@ from physlab_mcp.errors import ConflictError, NotFoundError, PhyslabError
 from physlab_mcp.schemas import calls_orchestrator as calls
 from physlab_mcp.schemas.replies import RunReply, ValidationReply
 from physlab_mcp.tools import render, views
+from physlab_mcp.tools.analysis_view import analyze
 from physlab_mcp.tools.cache_view import explain_cache
 from physlab_mcp.tools.catalog_view import show_catalog
 from physlab_mcp.tools.collaboration import list_reply
@@ -20,6 +21,7 @@ from physlab_mcp.tools.cursor import iso, parse_since, read_cursor
 from physlab_mcp.tools.dag_view import dag_reply, needs_spec_reply, planned_from_words
 from physlab_mcp.tools.finding_view import defects, finding_line, listed
 from physlab_mcp.tools.job_building import check_command_nodes
+from physlab_mcp.tools.package_building import package
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
 from physlab_mcp.tools.report_building import publish_report
 from physlab_mcp.tools.run_view import next_call, run_result, run_row, run_status, want_run
@@ -53,7 +55,9 @@ class Orchestrator:
             "run_cancel": self.run_cancel,
             "run_list": self.run_list,
             "explain_cache": self.explain_cache,
+            "analyze": self.analyze,
             "publish_report": self.publish_report,
+            "package": self.package,
         }
         self.handlers: Mapping[str, Handler] = {name: partial(_answered, one) for name, one in handlers.items()}
 
@@ -107,6 +111,8 @@ class Orchestrator:
         """Store the plan durably, wake the engine, and wait up to `wait_s` for the end."""
         from physlab_mcp.dags.files import pin_files
         from physlab_mcp.dags.run import plan_for
+        from physlab_mcp.dags.scheduled import submit_scheduled
+        from physlab_mcp.dags.sweep import formulas_of, read_sweep
 
         checked: Validation | None = None
         if call.spec is not None:
@@ -114,13 +120,15 @@ class Orchestrator:
             dag = _sound(checked)
         else:
             dag = await self.bench.engine.load_dag(call.dag_id or "")
-        check_command_nodes(dag, call, self.bench)
+        sweep = read_sweep(call.sweep) if call.sweep is not None else None
+        names = formulas_of(sweep).names if sweep is not None else ()
+        check_command_nodes(dag, call, names, self.bench)
         pinned = partial(
             pin_files,
             dag,
             self.bench.registry,
             params=call.params,
-            space=tuple(call.sweep.space) if call.sweep is not None else (),
+            space=names,
             roots=self.bench.roots,
             hidden=[self.bench.blobs.root.parent],
             blobs=self.bench.blobs,
@@ -132,7 +140,7 @@ class Orchestrator:
             owner=caller.principal,
             session_id=caller.session_id,
             params=await anyio.to_thread.run_sync(pinned),
-            sweep=call.sweep.model_dump(exclude_none=True) if call.sweep is not None else None,
+            sweep=sweep.canonical() if sweep is not None else None,
             parallelism=call.parallelism,
             priority=call.priority,
             use_cache=call.use_cache,
@@ -140,7 +148,7 @@ class Orchestrator:
             sandbox=True,
             idempotency_key=call.idempotency_key,
         )
-        handle = await self.bench.engine.submit_plan(await anyio.to_thread.run_sync(planned), dag)
+        handle = await submit_scheduled(self.bench.engine, await anyio.to_thread.run_sync(planned), dag, call.schedule)
         status = await self._status(handle, caller, call.wait_s)
         if status.ended:
             return await run_result(handle, caller, self.bench, response_format=call.response_format)
@@ -189,6 +197,10 @@ class Orchestrator:
         """Which ingredient of the cache key differs, a page of nodes; what differs comes first."""
         return await explain_cache(call, caller, self.bench)
 
+    async def analyze(self, call: calls.Analyze, caller: Caller) -> Reply:
+        """A sweep in a few numbers, with figures on demand."""
+        return await analyze(call, caller, self.bench)
+
     async def publish_report(self, call: calls.PublishReport, caller: Caller) -> Reply:
         """The PDF of a finished run."""
         status = await self.bench.engine.status(want_run(call.run_id), owner=caller.principal)
@@ -201,6 +213,11 @@ class Orchestrator:
                 example={"method": "run_status", "run_id": call.run_id},
             )
         return await publish_report(call, status, caller, self.bench)
+
+    async def package(self, call: calls.Package, caller: Caller) -> Reply:
+        """The reproducibility package of a run or sweep: made, checked, or run again."""
+        want_run(call.run_id)
+        return await package(call, caller, self.bench)
 
     def _limits(self, allow_large: bool) -> Limits:
         from physlab_mcp.dags.validate import Limits
@@ -243,7 +260,7 @@ def _brief(
 ) -> Reply:
     """State only: what run_dag and run_cancel answer."""
     following = next_call(status)
-    named: dict[str, Any] = {"sweep_id" if status.kind == "sweep" else "run_id": status.id}
+    named: dict[str, Any] = {f"{status.kind}_id": status.id}
     body = RunReply(
         **views.state_fields(status, next_call=following),
         **named,

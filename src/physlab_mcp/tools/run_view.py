@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from physlab_mcp.schemas.artifact import ArtifactRef
     from physlab_mcp.schemas.calls_orchestrator import RunStatus
     from physlab_mcp.schemas.run import Run
+    from physlab_mcp.schemas.series import Series
     from physlab_mcp.schemas.status import NodeView, Status
 
 
@@ -33,7 +34,7 @@ def want_run(handle: str) -> str:
         RequestError: it is a job's or another thing's handle.
 
     """
-    if prefix_of(handle) not in (None, "run", "sweep"):
+    if prefix_of(handle) not in (None, "run", "sweep", "series"):
         raise RequestError(
             f"{handle} is not a run or sweep.",
             field="run_id",
@@ -76,6 +77,8 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
     )
     following = next_call(status)
     news = [views.event_dict(one) for one in status.events]
+    if status.series is not None:
+        return _series(status, status.series, news, call.response_format)
     fields = await _page(
         status,
         caller,
@@ -101,6 +104,19 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
     return Reply(body, render.text_of(lines, call.response_format, beside=body), _links(status), handle=status.id)
 
 
+def _series(status: Status, series: Series, news: list[dict[str, Any]], response_format: str) -> Reply:
+    """Recurring work: how often it occurred, the newest occurrence, when the next one is due."""
+    following = {"method": "run_status", "run_id": series.last} if series.last is not None else None
+    said = {"occurrences": series.occurrences, "last": series.last, "next_at": iso(series.next_at)}
+    body = RunReply(**_head(status, following), meta=said, events=news).wire()
+    lines = [
+        render.state_line(status.id, body, status.title),
+        f"{series.occurrences} occurrences; {status.reason.text or 'it has ended'}.",
+        render.next_line(following, body["poll_after_s"]),
+    ]
+    return Reply(body, render.text_of(lines, response_format, beside=body), handle=status.id)
+
+
 async def run_result(
     handle: str,
     caller: Caller,
@@ -117,6 +133,11 @@ async def run_result(
 
     """
     status = await bench.engine.status(handle, owner=caller.principal)
+    if status.series is not None:
+        raise RequestError(
+            f"{handle} is a series; its occurrences have results.", field="run_id", got=handle,
+            remedy=f"Ask for {status.series.last}." if status.series.last else "None has occurred yet: ask run_status.",
+        )  # fmt: skip
     if not status.ended:
         raise _not_ended(status)
     fields = await _page(
@@ -175,7 +196,7 @@ def _after_result(status: Status, cursor: str | None, response_format: str) -> d
 
 
 def _head(status: Status, following: dict[str, Any] | None) -> dict[str, Any]:
-    name = "sweep_id" if status.kind == "sweep" else "run_id"
+    name = f"{status.kind}_id"
     return {
         **views.state_fields(status, next_call=following),
         name: status.id,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from physlab_mcp.dags.sweep import read_sweep as read_block
-from physlab_mcp.dags.sweep import targets_of
+from physlab_mcp.dags.targets import targets_of
 from physlab_mcp.dags.validate import DEFAULT_LIMITS, Limits, validate
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType, Registry

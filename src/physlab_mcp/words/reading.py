@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from physlab_mcp.dags.params import settle_params
+from physlab_mcp.dags.points import Points
 from physlab_mcp.dags.references import places_in
-from physlab_mcp.dags.sweep import Grid, SweepSpec
+from physlab_mcp.dags.sweep import SweepSpec
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType
 from physlab_mcp.words.algebra_slots import fill_algebra, settle_ode
@@ -299,8 +300,8 @@ def _points(draft: Draft) -> list[dict[str, Any]]:
     if not draft.space:
         return []
     try:
-        grid = Grid(SweepSpec(space=draft.space))
-        return [draft.params | grid.point(at) for at in {0, *range(min(grid.total, 40)), grid.total - 1}]
+        points = Points(SweepSpec(space=draft.space))
+        return [draft.params | one.params for one in [*points.window(0, 40), points.at(points.total - 1)]]
     except (ValueError, RequestError) as error:
         draft.problems.append(_asked(draft, str(error)))
         return []

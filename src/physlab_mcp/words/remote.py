@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from physlab_mcp.dags.sweep import read_sweep, targets_of
+from physlab_mcp.dags.sweep import formulas_of, read_sweep
+from physlab_mcp.dags.targets import targets_of
 from physlab_mcp.dags.validate import DEFAULT_LIMITS, Limits, validate
 from physlab_mcp.errors import RequestError, UnavailableError
 from physlab_mcp.nodes.registry import Registry
@@ -130,7 +131,8 @@ def _judge(answer: Any, registry: Registry, limits: Limits) -> tuple[Planned | N
     sweep = answer.get("sweep") or None
     if sweep is not None and validation.dag is not None:
         try:
-            targets_of(list(read_sweep(sweep if isinstance(sweep, dict) else {}).space), validation.dag, registry)
+            swept = formulas_of(read_sweep(sweep if isinstance(sweep, dict) else {}))
+            targets_of(swept.names, validation.dag, registry, used=swept.used)
         except RequestError as error:
             defects.append(error.as_dict() | {"field": error.field or "sweep"})
     calls = answer.get("after") or []

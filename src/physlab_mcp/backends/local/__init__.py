@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +15,13 @@ from physlab_mcp.backends.base import BackendInfo, Observation, Submission
 from physlab_mcp.backends.commands import Commands
 from physlab_mcp.backends.job_inputs import BlobStore
 from physlab_mcp.backends.local.cold import Cold
+from physlab_mcp.backends.local.environments import Environments
 from physlab_mcp.backends.local.inbox import Inbox
+from physlab_mcp.backends.local.machine import Machine, Share
 from physlab_mcp.backends.local.pool import Pool
 from physlab_mcp.errors import RejectedError, UnavailableError
 from physlab_mcp.paths import DataDir
+from physlab_mcp.schemas.capacity import NOTHING, Amount, Occupied, amount_of, within
 from physlab_mcp.schemas.job import Job, JobSpec
 
 # Numeric libraries start one thread a core each; with a worker a core that only makes them wait for each other.
@@ -27,8 +32,15 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The section `backends.local` of the configuration."""
 
     workers: int = 0  # 0: one a core
+    cpus: int = 0  # cores for jobs; 0: as many as workers
+    memory_bytes: int = 0  # 0: all
+    gpus: int = -1  # -1: all
     commands: Literal["allow", "approve", "deny"] = "allow"
     roots: tuple[Path, ...] = ()
+
+
+def _share(settings: LocalSettings) -> Share:
+    return Share(cpus=settings.cpus or settings.workers, memory_bytes=settings.memory_bytes, gpus=settings.gpus)
 
 
 class LocalBackend:
@@ -38,16 +50,20 @@ class LocalBackend:
 
     def __init__(
         self, data: DataDir, settings: LocalSettings, *, worker_program: Path, hello: dict[str, Any], lease_s: float,
-        blobs: BlobStore,
+        blobs: BlobStore, follow: Callable[[], LocalSettings | None] | None = None,
     ) -> None:  # fmt: skip
         self._data = data
-        self._size = settings.workers or os.cpu_count() or 1
+        self._follow = follow
+        self._machine = Machine(_share(settings), self._new_share)
         self._inbox = Inbox()
-        self._pool = Pool(data, self._inbox, program=worker_program, size=self._size, hello=hello, lease_s=lease_s)
+        self._pool = Pool(
+            data, self._inbox, program=worker_program, machine=self._machine, hello=hello, lease_s=lease_s,
+            environments=Environments(data, blobs),
+        )  # fmt: skip
         self._commands = Commands(hidden=[data.root])
         self._cold = Cold(
             data, self._commands, roots=settings.roots, policy=settings.commands, blobs=blobs, inbox=self._inbox,
-            size=self._size,
+            machine=self._machine,
         )  # fmt: skip
 
     async def start(self, wake: Callable[[], None]) -> None:
@@ -62,27 +78,27 @@ class LocalBackend:
 
     async def describe(self) -> BackendInfo:
         """See Backend."""
+        here = self._machine.amount
         detail = {"workers": len(self._pool.pids()), "busy": self._pool.busy(), "pids": self._pool.pids()}
         return BackendInfo(
             name=self.name,
-            slots=self._size,
+            slots=self._machine.cores,
             can_pause="freeze",
-            limits={"cpu": self._size, "gpu": len(list(Path("/dev").glob("nvidia[0-9]*")))},
+            limits={"cpu": self._machine.cores, "memory_bytes": int(here.memory_bytes), "gpu": int(here.gpus)},
             detail=detail,
         )
 
     def check(self, spec: JobSpec, info: BackendInfo) -> None:
         """See Backend."""
-        cores = info.limits["cpu"]
-        if spec.resources.cpu > cores:
+        here = Amount(info.limits["cpu"], info.limits["memory_bytes"], info.limits["gpu"])
+        _, told = within(spec.resources, here)
+        if told and not spec.resources.degrade:
+            field = "cpu" if "core" in told[0] else "memory" if "memory" in told[0] else "gpu"
+            asked = {"cpu": spec.resources.cpu, "memory": spec.resources.memory_bytes, "gpu": spec.resources.gpu}[field]
             raise RejectedError(
-                f"The job asks for {spec.resources.cpu:g} cores; the local backend has {cores}.",
-                field="resources.cpu", got=spec.resources.cpu, remedy=f"Ask for at most {cores}, or use a cluster.",
-            )  # fmt: skip
-        if spec.resources.gpu > info.limits["gpu"]:
-            raise RejectedError(
-                f"The job asks for {spec.resources.gpu} GPUs; this machine has {info.limits['gpu']}.",
-                field="resources.gpu", got=spec.resources.gpu, remedy="Leave gpu out, or use a cluster.",
+                f"The local backend does not have what the job asks for: {'; '.join(told)}.",
+                field=f"resources.{field}", got=asked,
+                remedy='Ask for less, set "require": false to go without it, or use a cluster.',
             )  # fmt: skip
         if spec.resources.nodes > 1:
             raise RejectedError(
@@ -91,9 +107,33 @@ class LocalBackend:
 
     def place(self, job: Job) -> str | None:
         """See Backend."""
-        if job.kind == "node":
+        amount = amount_of(job.spec.resources)
+        if (amount.memory_bytes or amount.gpus) and not self._has_left(amount):
+            return None
+        if job.spec.node is not None:
             return self._pool.place(job, taken=self._cold.taken(), of_group=self._cold.of_group(job.group))
         return self._cold.place(job, busy=self._pool.busy(), of_group=self._pool.of_group(job.group))
+
+    def capacity(self) -> Amount:
+        """See Measured."""
+        return self._machine.amount
+
+    def occupied(self) -> list[Occupied]:
+        """See Measured."""
+        return [*self._pool.occupied(), *self._cold.occupied()]
+
+    def set_capacity(self, amount: Amount | None) -> None:
+        """Let jobs use so much from now on, or (None) what machine and configuration say. What runs goes on."""
+        self._machine.set_capacity(amount)
+
+    def _new_share(self) -> Share | None:
+        settings = self._follow() if self._follow is not None else None
+        return None if settings is None else _share(settings)
+
+    def _has_left(self, amount: Amount) -> bool:
+        """Whether memory and GPUs for a job are free; of cores the pool and the commands keep account."""
+        used = reduce(Amount.plus, (one.amount for one in self.occupied()), NOTHING)
+        return msgspec.structs.replace(self._machine.amount, cpus=math.inf).minus(used).holds(amount)
 
     def unplace(self, jobs: Collection[Job]) -> None:
         """See Backend."""
@@ -103,8 +143,8 @@ class LocalBackend:
 
     async def submit(self, batch: Submission) -> Mapping[str, RejectedError | UnavailableError]:
         """See Backend."""
-        self._pool.submit([one for one in batch.assignments if one.job.kind == "node"])
-        self._cold.submit([one.job for one in batch.assignments if one.job.kind != "node"])
+        self._pool.submit([one for one in batch.assignments if one.job.spec.node is not None])
+        self._cold.submit([one.job for one in batch.assignments if one.job.spec.node is None])
         return {}
 
     def drain(self) -> list[Observation]:
@@ -117,29 +157,29 @@ class LocalBackend:
 
     async def adopt(self, jobs: Sequence[Job], told: Mapping[str, int]) -> None:
         """See Backend."""
-        self._pool.orphans.adopt([job for job in jobs if job.kind == "node"])
-        self._cold.adopt([job for job in jobs if job.kind != "node"], told)
+        self._pool.orphans.adopt([job for job in jobs if job.spec.node is not None])
+        self._cold.adopt([job for job in jobs if job.spec.node is None], told)
 
     async def cancel(self, jobs: Sequence[Job]) -> None:
         """See Backend."""
-        self._pool.control.cancel([job for job in jobs if job.kind == "node"])
+        self._pool.control.cancel([job for job in jobs if job.spec.node is not None])
         for job in jobs:
-            if job.kind != "node":
+            if job.spec.node is None:
                 self._cold.cancel(job)
 
     async def pause(self, jobs: Sequence[Job]) -> Mapping[str, str]:
         """See Backend."""
         for job in jobs:
-            if job.kind != "node":
+            if job.spec.node is None:
                 self._cold.freeze(job, thaw=False)
-        return self._pool.control.pause([job for job in jobs if job.kind == "node"])
+        return self._pool.control.pause([job for job in jobs if job.spec.node is not None])
 
     async def resume(self, jobs: Sequence[Job]) -> Mapping[str, str]:
         """See Backend."""
         for job in jobs:
-            if job.kind != "node":
+            if job.spec.node is None:
                 self._cold.freeze(job, thaw=True)
-        return self._pool.control.resume([job for job in jobs if job.kind == "node"])
+        return self._pool.control.resume([job for job in jobs if job.spec.node is not None])
 
     async def read(
         self, job: Job, stream: Literal["stdout", "stderr"], *, offset: int, limit: int
@@ -150,6 +190,7 @@ class LocalBackend:
     async def tend(self, now: float) -> None:
         """See Backend."""
         del now
+        self._machine.tend()
         self._pool.tend()
         self._cold.tend()
 

@@ -17,8 +17,10 @@ from physlab_mcp.backends.job_inputs import BlobStore
 from physlab_mcp.backends.local.command_events import MOST_BYTES, read_line
 from physlab_mcp.backends.local.inbox import Inbox
 from physlab_mcp.backends.local.job_limits import cores
+from physlab_mcp.backends.local.machine import Machine
 from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.paths import DataDir
+from physlab_mcp.schemas.capacity import Occupied, amount_of
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.result import Failure
@@ -34,6 +36,7 @@ class _Running:
         self.native_id = native_id
         self.starting = native_id is None
         self.told_started = False
+        self.since = job.started_at  # seconds since the epoch; 0: it has not begun
         self.cancelled = self.frozen = False
         self.offset = 0
         self.line = 0  # lines of events.jsonl read so far
@@ -47,7 +50,7 @@ class Cold:
 
     def __init__(
         self, data: DataDir, commands: Commands, *, roots: Sequence[Path], policy: str, blobs: BlobStore,
-        inbox: Inbox, size: int,
+        inbox: Inbox, machine: Machine,
     ) -> None:  # fmt: skip
         self._data = data
         self._commands = commands
@@ -55,7 +58,7 @@ class Cold:
         self._policy = policy
         self._blobs = blobs
         self._inbox = inbox
-        self._size = size
+        self._machine = machine
         self._running: dict[str, _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking = False
@@ -66,6 +69,12 @@ class Cold:
         """Cores that commands use; a frozen one uses none."""
         return sum(cores(r.job) for r in self._running.values() if not r.frozen)
 
+    def occupied(self) -> list[Occupied]:
+        """What commands have of the machine."""
+        return [
+            Occupied(amount_of(r.job.spec.resources), r.since, (r.job,)) for r in self._running.values() if not r.frozen
+        ]
+
     def of_group(self, group: str | None) -> int:
         """How many commands of a run or sweep are here."""
         return sum(1 for running in self._running.values() if running.job.group == group and not running.frozen)
@@ -74,8 +83,8 @@ class Cold:
         """Room for a command: as many cores as it asks for, at the most all. `of_group`: its run's jobs elsewhere."""
         if job.parallelism and job.group and self.of_group(job.group) + of_group >= job.parallelism:
             return None
-        wanted = min(self._size, cores(job))
-        if busy + self.taken() + wanted > self._size and (self._running or busy):
+        wanted = min(self._machine.cores, cores(job))
+        if busy + self.taken() + wanted > self._machine.cores and (self._running or busy):
             return None
         self._running[job.id] = _Running(job, None)
         return "proc"
@@ -188,6 +197,7 @@ class Cold:
         seen = self._commands.observe(running.native_id, folder, job.attempt)
         if seen.started_at and not running.told_started:
             running.told_started = True
+            running.since = seen.started_at
             self._inbox.tell(job, "started", started_at=seen.started_at)
         while self._read_events(running, folder):
             pass

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from physlab_mcp.backends.local.crew import Crew
 from physlab_mcp.backends.local.inbox import Inbox
+from physlab_mcp.backends.local.machine import Machine
 from physlab_mcp.backends.local.orphans import Orphans
 from physlab_mcp.backends.local.worker_process import Held, WorkerProcess
 from physlab_mcp.schemas.job import Job
@@ -17,11 +18,11 @@ _SHARE_AFTER_S = 0.05
 class Control:
     """A worker hears nothing while it runs a job, so it is not asked: it stands still while it is looked at."""
 
-    def __init__(self, crew: Crew, orphans: Orphans, inbox: Inbox, *, size: int) -> None:
+    def __init__(self, crew: Crew, orphans: Orphans, inbox: Inbox, *, machine: Machine) -> None:
         self._crew = crew
         self._orphans = orphans
         self._inbox = inbox
-        self._size = size
+        self._machine = machine
 
     def cancel(self, jobs: Sequence[Job]) -> None:
         """Take back what waits in a worker, kill the worker that runs one."""
@@ -90,7 +91,7 @@ class Control:
     def share_out(self) -> None:
         """Let idle workers, or one that may still be started, have what waits behind a long job elsewhere."""
         workers = list(self._crew.workers.values())
-        if all(worker.held for worker in workers) and len(workers) >= self._size:
+        if all(worker.held for worker in workers) and len(workers) >= self._machine.cores:
             return
         now = time.monotonic()
         for worker in workers:

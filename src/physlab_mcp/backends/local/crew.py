@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from physlab_mcp.backends.base import Observation
+from physlab_mcp.backends.local.environments import Environment, Environments
 from physlab_mcp.backends.local.estimates import Estimates
 from physlab_mcp.backends.local.inbox import Inbox
 from physlab_mcp.backends.local.job_limits import too_long
@@ -32,13 +33,16 @@ _TRIM_BYTES = 1 << 20
 class Crew:
     """Which workers there are; it turns what they say, and their ends, into observations."""
 
-    def __init__(self, data: DataDir, inbox: Inbox, *, program: Path, hello: dict[str, Any]) -> None:
+    def __init__(
+        self, data: DataDir, inbox: Inbox, *, program: Path, hello: dict[str, Any], environments: Environments
+    ) -> None:
         self.workers: dict[str, WorkerProcess] = {}
         self.estimates = Estimates()
         self.on_idle: Callable[[], None] = lambda: None  # called when a worker has nothing left to do
         self._data = data
         self._inbox = inbox
         self._program = program
+        self._environments = environments
         self._hello = {"blobs": str(data.blobs), **hello}
         self._given_up: dict[str, WorkerProcess] = {}  # their lease ran out, their process lives
         self._ended: dict[str, WorkerProcess] = {}  # not everything in their spools is in the store
@@ -46,14 +50,15 @@ class Crew:
         self._bad_starts = 0  # workers in a row that ended without a word
         self._start_after = 0.0  # monotonic
 
-    def start_one(self) -> WorkerProcess | None:
+    def start_one(self, environment: Environment | None = None) -> WorkerProcess | None:
         """One more worker; None while none can be started."""
         if time.monotonic() < self._start_after:
             return None
         try:
             worker = WorkerProcess(
-                self._program, self._hello, spool=self._data.spool, log=self._data.logs / "workers.log"
-            )
+                self._program, self._hello, spool=self._data.spool, log=self._data.logs / "workers.log",
+                environment=environment,
+            )  # fmt: skip
         except UnavailableError as error:
             logger.warning("%s", error)
             self._start_after = time.monotonic() + 1.0
@@ -163,7 +168,11 @@ class Crew:
         self.workers.pop(worker.id, None)
         self._given_up.pop(worker.id, None)
         worker.reap()
-        self._bad_starts = 0 if worker.heard or worker.retired else self._bad_starts + 1
+        spoke = worker.heard or worker.retired
+        if worker.environment:
+            self._environments.note_end(worker.environment, spoke=spoke)
+        else:
+            self._bad_starts = 0 if spoke else self._bad_starts + 1
         if self._bad_starts:  # a worker that cannot even start must not be started in a circle
             self._start_after = time.monotonic() + min(30.0, 0.05 * 2.0 ** min(self._bad_starts, 20))
         for seen in what_became(worker.spool, [held.job for held in worker.held.values()], token=worker.id):

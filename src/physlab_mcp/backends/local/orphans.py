@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from physlab_mcp.backends.local.inbox import Inbox
-from physlab_mcp.backends.local.job_limits import ran_too_long, too_long
+from physlab_mcp.backends.local.job_limits import cores, ran_too_long, too_long
 from physlab_mcp.backends.local.spool import messages_of, what_became
 from physlab_mcp.backends.process import freeze, is_alive, is_stopped, kill_tree, thaw
 from physlab_mcp.paths import DataDir
@@ -67,6 +67,14 @@ class Orphans:
     def count(self) -> int:
         """How many still run something."""
         return sum(1 for orphan in self._orphans.values() if orphan.jobs and not orphan.frozen)
+
+    def held(self) -> list[list[Job]]:
+        """The jobs of each that runs something."""
+        return [list(orphan.jobs.values()) for orphan in self._orphans.values() if orphan.jobs and not orphan.frozen]
+
+    def cores(self) -> int:
+        """Cores that they use."""
+        return sum(max(cores(job) for job in jobs) for jobs in self.held()) if self._orphans else 0
 
     def of_group(self, group: str | None) -> int:
         """How many of them run jobs of a run or sweep."""

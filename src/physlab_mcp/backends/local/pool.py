@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from physlab_mcp.backends.base import Assignment, Observation
 from physlab_mcp.backends.local.control import Control
 from physlab_mcp.backends.local.crew import Crew
+from physlab_mcp.backends.local.environments import Environment, Environments
 from physlab_mcp.backends.local.inbox import Inbox
 from physlab_mcp.backends.local.job_limits import cores, ran_too_long
+from physlab_mcp.backends.local.machine import Machine
 from physlab_mcp.backends.local.orphans import Orphans
 from physlab_mcp.backends.local.worker_process import WorkerProcess
 from physlab_mcp.paths import DataDir
+from physlab_mcp.schemas.capacity import NOTHING, Amount, Occupied, amount_of
 from physlab_mcp.schemas.job import Job
 
 _IDLE_S = 120.0
+
+
+def _work_of(job: Job) -> str:
+    """What calls that take equally long have in common: the node type, or the function."""
+    call = job.spec.node
+    if call is None:
+        return ""
+    return f"function {call.params.get('code')}" if call.type == "function" else call.type
+
+
+def _largest(jobs: Sequence[Job]) -> Amount:
+    return reduce(Amount.most, (amount_of(job.spec.resources) for job in jobs), NOTHING)
 
 
 class Pool:
     """Places node calls on warm workers; each worker holds about BUDGET_S of estimated work."""
 
     def __init__(
-        self, data: DataDir, inbox: Inbox, *, program: Path, size: int, hello: dict[str, Any], lease_s: float
-    ) -> None:
+        self, data: DataDir, inbox: Inbox, *, program: Path, machine: Machine, hello: dict[str, Any], lease_s: float,
+        environments: Environments,
+    ) -> None:  # fmt: skip
         self._data = data
         self._inbox = inbox
-        self._size = size
+        self._machine = machine
         self._lease_s = lease_s
-        self._crew = Crew(data, inbox, program=program, hello=hello)
+        self._environments = environments
+        self._crew = Crew(data, inbox, program=program, hello=hello, environments=environments)
         self.orphans = Orphans(data, inbox)
-        self.control = Control(self._crew, self.orphans, inbox, size=size)
+        self.control = Control(self._crew, self.orphans, inbox, machine=machine)
         self._crew.on_idle = self.control.share_out
 
     # -- room ------------------------------------------------------------------------------------------------
@@ -42,9 +60,19 @@ class Pool:
 
     def busy(self) -> int:
         """Cores in use: workers that hold something, weighted by what it asked for, and orphans."""
-        return self.orphans.count() + sum(
+        return self.orphans.cores() + sum(
             max((cores(held.job) for held in worker.held.values()), default=0) for worker in self._going()
         )
+
+    def occupied(self) -> list[Occupied]:
+        """What node calls have of the machine: of those that wait in one worker the largest in each dimension."""
+        found = [Occupied(_largest(jobs), jobs[0].started_at, tuple(jobs)) for jobs in self.orphans.held()]
+        for worker in self._going():
+            jobs = [held.job for held in worker.held.values()]
+            if jobs:
+                since = next(iter(worker.held.values())).started_at
+                found.append(Occupied(_largest(jobs), since, tuple(jobs)))
+        return found
 
     def of_group(self, group: str | None) -> int:
         """How many workers, orphans included, run jobs of a run or sweep."""
@@ -52,25 +80,40 @@ class Pool:
 
     def place(self, job: Job, *, taken: int, of_group: int = 0) -> str | None:
         """A worker for the job, or None. `taken`: cores that commands use; `of_group`: commands of its run."""
-        type_ = job.spec.node.type if job.spec.node else ""
+        type_, environment = _work_of(job), self._environments.of(job)
         estimate = self._crew.estimates.of(type_)
         full = bool(job.group and job.parallelism and self.of_group(job.group) + of_group >= job.parallelism)
-        usable = [w for w in self._going() if w.has_room(estimate) and (not full or job.group in w.groups)]
+        usable = [
+            w for w in self._going()
+            if w.environment == environment.id and w.has_room(estimate) and (not full or job.group in w.groups)
+        ]  # fmt: skip
+        wanted = min(self._machine.cores, cores(job))
+        if wanted > 1 or job.spec.resources.memory_bytes or job.spec.resources.gpu:
+            usable = [w for w in usable if not w.held]  # what takes more than a core waits behind nothing else
         worker = min(usable, key=lambda w: w.load_s, default=None)
         if worker is None or worker.held:
-            fresh = None if full else self._fresh(taken)
+            fresh = None if full else self._fresh(taken, environment, wanted)
             worker = fresh or worker
-        elif self.busy() + taken >= self._size:
+        elif self.busy() + taken + wanted > self._machine.cores:
             return None  # an idle worker, but commands use its core
         if worker is None:
             return None
         worker.hold(job, type_, estimate)
         return worker.id
 
-    def _fresh(self, taken: int) -> WorkerProcess | None:
-        if len(self._going()) + self.orphans.count() >= self._size or self.busy() + taken >= self._size:
+    def _fresh(self, taken: int, environment: Environment, wanted: int) -> WorkerProcess | None:
+        """One more worker of an environment. The cores are shared by all; idle workers of others stay while there are few."""
+        going = [worker for worker in self._going() if worker.held or not worker.retired]
+        alike = sum(worker.environment == environment.id for worker in going)
+        most = self._machine.cores
+        if alike + self.orphans.count() >= most or self.busy() + taken + wanted > most:
             return None
-        return self._crew.start_one()
+        if len(going) >= 2 * most:
+            idle = [worker for worker in going if not worker.held and worker.environment != environment.id]
+            if not idle:
+                return None
+            min(idle, key=lambda worker: worker.idle_since).retire()
+        return self._crew.start_one(environment)
 
     def unplace(self, job: Job) -> None:
         """Give a reservation back."""

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 import psutil
 
+from physlab_mcp.backends.local.environments import Environment
 from physlab_mcp.backends.local.message import Message, decode
 from physlab_mcp.errors import UnavailableError
 from physlab_mcp.schemas.handles import new_handle
@@ -51,7 +51,11 @@ class Held:
 class WorkerProcess:
     """Starts a worker, writes to it without ever blocking, and reads whole lines from it."""
 
-    def __init__(self, program: Path, hello: dict[str, Any], *, spool: Path, log: Path) -> None:
+    def __init__(
+        self, program: Path, hello: dict[str, Any], *, spool: Path, log: Path, environment: Environment | None = None
+    ) -> None:
+        environment = environment or Environment()
+        self.environment = environment.id
         self.id = new_handle("w").replace("-", "")
         self.spool = spool / f"{self.id}.spool"
         self.held: dict[str, Held] = {}  # by job id, in the order given
@@ -69,7 +73,9 @@ class WorkerProcess:
 
         # -S: no packages until a node needs one; -P: this file's folder must not shadow modules.
         try:
-            self.process, self.socket = spawn_connected([sys.executable, "-S", "-P", str(program)], log=log)
+            self.process, self.socket = spawn_connected(
+                [environment.interpreter, "-S", "-P", str(program)], log=log, cwd=environment.folder
+            )
         except OSError as error:
             raise UnavailableError(
                 f"A worker could not be started: {error}.",
@@ -88,6 +94,8 @@ class WorkerProcess:
             raise UnavailableError(
                 f"A worker could not be recorded: {error}.", remedy="Make room on that disk, then it goes on by itself."
             ) from error
+        if environment.id:
+            hello = {**hello, "function_environment": environment.id, "first_path": environment.sys_path}
         self.say({"op": "hello", "spool": str(self.spool), **hello})
 
     # -- talking ---------------------------------------------------------------------------------------------

@@ -57,7 +57,9 @@ def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], lo
     return process.pid
 
 
-def spawn_connected(argv: Sequence[str], *, log: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def spawn_connected(
+    argv: Sequence[str], *, log: Path, cwd: str | None = None
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a program in a session of its own, and a socket to it; the program is told its end as `--fd N`.
 
     Raises:
@@ -69,7 +71,7 @@ def spawn_connected(argv: Sequence[str], *, log: Path) -> tuple[subprocess.Popen
         with log.open("ab") as out:
             process = subprocess.Popen(
                 [*argv, "--fd", str(theirs.fileno())], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                pass_fds=(theirs.fileno(),), start_new_session=True,
+                cwd=cwd, pass_fds=(theirs.fileno(),), start_new_session=True,
             )  # fmt: skip
     except BaseException:
         ours.close()

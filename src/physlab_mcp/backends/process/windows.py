@@ -56,7 +56,9 @@ def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], lo
         ).pid
 
 
-def spawn_connected(argv: Sequence[str], *, log: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def spawn_connected(
+    argv: Sequence[str], *, log: Path, cwd: str | None = None
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a program without console, and a socket to it: it is told a loopback port as `--connect N`.
 
     Sockets cannot be handed down here. The program proves itself with a word that only its stdin was told.
@@ -70,7 +72,7 @@ def spawn_connected(argv: Sequence[str], *, log: Path) -> tuple[subprocess.Popen
     with socket.create_server(("127.0.0.1", 0)) as door, log.open("ab") as out:
         process = subprocess.Popen(
             [*argv, "--connect", str(door.getsockname()[1])], stdin=subprocess.PIPE, stdout=out, stderr=out,
-            creationflags=flags,
+            creationflags=flags, cwd=cwd,
         )  # fmt: skip
         try:
             if process.stdin is not None:

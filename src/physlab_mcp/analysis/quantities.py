@@ -151,3 +151,15 @@ def duration_text(ms: float | None) -> str:
 def is_symbol(word: str) -> bool:
     """Whether a name is a symbol of physics, to be set in italics."""
     return word in _SYMBOLS
+
+
+def listed(items: list[str], limit: int = 6) -> str:
+    """Items as prose: `a, b and c`; beyond `limit` the count of the rest."""
+    if len(items) > limit:
+        return f"{', '.join(items[:limit])} and {len(items) - limit} more"
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

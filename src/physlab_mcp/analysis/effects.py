@@ -1,0 +1,230 @@
+"""Which parameters move a metric: the share of its variance that each parameter, and each pair of them, accounts for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import msgspec
+
+from physlab_mcp.analysis import columns, regression
+from physlab_mcp.analysis.quantities import number_text
+
+ANOVA = "functional ANOVA"
+REGRESSION = "regression"
+CONFOUNDED = 0.3
+"""Parameters whose columns correlate by more than this (largest canonical correlation) are named as confounded."""
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """The share of a metric's variance that goes with one parameter, or with a pair beyond what each does alone."""
+
+    params: tuple[str, ...]
+    share: float
+    kind: str  # how a parameter was read: "levels" or "curve"; a pair has both, joined by " x "
+
+
+class LevelMean(msgspec.Struct, frozen=True):
+    """The metric over the points of one level (or bin) of a parameter."""
+
+    level: Any  # the level; for a bin its (from, to)
+    mean: float
+    n: int
+    low: float | None
+    high: float | None
+
+
+class Effects(msgspec.Struct, frozen=True):
+    """Shares in descending order, main effects and pairs apart; `remainder` is what neither accounts for."""
+
+    metric: str
+    method: str
+    n: int
+    main: tuple[Effect, ...]
+    pairs: tuple[Effect, ...]
+    remainder: float | None
+    noise: float | None  # the share within equal settings, where points repeat them
+    confounded: tuple[
+        tuple[str, str, float], ...
+    ]  # pairs of parameters that cannot be told apart well, and their correlation
+    notes: tuple[str, ...]
+
+
+def effects(df: Any, metric: str | None = None) -> Effects:
+    """Main effects and two-way interactions of the parameters that vary, over the points that can be counted with.
+
+    On a balanced full grid the functional ANOVA splits the variance exactly (I. M. Sobol', Math. Comput. Simul. 55, 271
+    (2001), doi:10.1016/S0378-4754(00)00270-6): shares and remainder add up to 1. Otherwise a regression is fitted on the
+    levels of each parameter, or on a cubic of a continuous one; a share is what the fit loses without that term, corrected
+    for chance (epsilon squared; R. Carroll, L. Nordholm, Educ. Psychol. Meas. 35, 541 (1975)); what several confounded
+    parameters explain together then belongs to none of them and stands in the remainder.
+
+    Raises:
+        RequestError: no such metric.
+
+    """
+    import numpy as np
+
+    name = columns.metric_of(df, metric)
+    usable = columns.usable(df, name)
+    part = df[usable.mask]
+    factors = columns.varying(part)
+    notes = [f"{usable.left_out()}: these are left out."] if usable.left_out() else []
+    if not factors or usable.n < 3:
+        why = "No parameter varies among the usable points." if usable.n >= 3 else "Fewer than 3 usable points."
+        return Effects(name, "none", usable.n, (), (), None, None, (), (*notes, why))
+    codes = {one: _codes(part[one]) for one in factors}
+    y = usable.values
+    y = y - y.mean()
+    total = float(y @ y)
+    if total <= (4 * np.finfo(np.float64).eps * float(np.abs(usable.values).max())) ** 2 * usable.n:
+        return Effects(name, "none", usable.n, (), (), None, None, (), (*notes, "The metric is the same everywhere."))
+    if _balanced(codes, usable.n):
+        return _anova(name, codes, y, total, notes)
+    return _regressed(name, part[factors], codes, y, notes)
+
+
+def _codes(series: Any) -> Any:
+    """Each row's level as its place among the ordered levels (rows,)."""
+    import numpy as np
+
+    places = {level: at for at, level in enumerate(columns.levels(series))}
+    return np.array([places.get(value, len(places)) for value in series.tolist()])
+
+
+def _cells(codes: Sequence[Any]) -> tuple[Any, Any]:
+    """Each row's cell of several factors (rows,), and how many rows each cell has."""
+    import numpy as np
+
+    _, cell, counts = np.unique(np.column_stack(codes), axis=0, return_inverse=True, return_counts=True)
+    return cell.reshape(-1), counts
+
+
+def _balanced(codes: dict[str, Any], n: int) -> bool:
+    """Whether every combination of levels is there, equally often."""
+    import math
+
+    import numpy as np
+
+    possible = math.prod(int(np.unique(one).size) for one in codes.values())
+    if n % possible:
+        return False
+    _, counts = _cells(list(codes.values()))
+    return len(counts) == possible and bool((counts == n // possible).all())
+
+
+def _between(cell: Any, counts: Any, y: Any) -> float:
+    """Sum of squares of the cells' means of y (rows,), whose mean is 0."""
+    import numpy as np
+
+    sums = np.bincount(cell, weights=y, minlength=len(counts))
+    return float((sums**2 / counts).sum())
+
+
+def _anova(name: str, codes: dict[str, Any], y: Any, total: float, notes: list[str]) -> Effects:
+    alone = {one: _between(*_cells([code]), y) for one, code in codes.items()}
+    pairs = {
+        (a, b): max(_between(*_cells([codes[a], codes[b]]), y) - alone[a] - alone[b], 0.0)
+        for a, b in combinations(codes, 2)
+    } if len(codes) > 1 else {}  # fmt: skip
+    cell, counts = _cells(list(codes.values()))
+    repeated = int(counts[0]) > 1
+    noise = (total - _between(cell, counts, y)) / total if repeated else None
+    if not repeated and len(codes) <= 2:
+        notes.append("Each setting has one point, so noise cannot be told from an effect.")
+    rest = max(total - sum(alone.values()) - sum(pairs.values()), 0.0) / total
+    return Effects(
+        metric=name,
+        method=ANOVA,
+        n=int(y.size),
+        main=_sorted(Effect((one,), value / total, "levels") for one, value in alone.items()),
+        pairs=_sorted(Effect(pair, value / total, "levels x levels") for pair, value in pairs.items()),
+        remainder=rest,
+        noise=noise,
+        confounded=(),
+        notes=tuple(notes),
+    )
+
+
+def _sorted(effects: Any) -> tuple[Effect, ...]:
+    return tuple(sorted(effects, key=lambda one: (-one.share, one.params)))
+
+
+def _regressed(name: str, part: Any, codes: dict[str, Any], y: Any, notes: list[str]) -> Effects:
+    n = int(y.size)
+    terms = {one: regression.term(part[one], n) for one in codes}
+    for one in [one for one, term in terms.items() if term.columns is None]:
+        notes.append(f"{one} has a different value at nearly every point: left out.")
+        del terms[one]
+    if regression.width(terms.values()) >= n - 1:
+        terms = {one: regression.straight(term) for one, term in terms.items()}
+        notes.append("Few points: continuous parameters are read as straight lines.")
+    if not terms or regression.width(terms.values()) >= n - 1:
+        return Effects(name, "none", n, (), (), None, None, (), (*notes, "Too few points for these parameters."))
+    confounded = tuple(
+        (a, b, found)
+        for a, b in combinations(terms, 2)
+        if (found := regression.correlation(terms[a].columns, terms[b].columns)) > CONFOUNDED
+    )
+    full = regression.fit([one.columns for one in terms.values()], y)
+    main: list[Effect] = []
+    for one, term in terms.items():
+        without = regression.fit([terms[other].columns for other in terms if other != one], y)
+        main.append(Effect((one,), regression.lost(full, without), term.kind))
+    pairs: list[Effect] = []
+    for a, b in combinations(terms, 2):
+        joined = regression.product(terms[a], terms[b])
+        wide = joined is None or full.rank + joined.shape[1] >= n - 1
+        if wide and (joined := regression.bent(terms[a], terms[b])) is not None:
+            wide = full.rank + joined.shape[1] >= n - 1
+        if joined is None or wide:
+            notes.append(f"Too few points for the interaction of {a} and {b}.")
+            continue
+        with_pair = regression.fit([*(one.columns for one in terms.values()), joined], y)
+        share = regression.lost(with_pair, full)
+        pairs.append(Effect((a, b), share, f"{terms[a].kind} x {terms[b].kind}"))
+    if confounded:
+        told = ", ".join(f"{a} and {b} ({number_text(found, 2)})" for a, b, found in confounded[:3])
+        notes.append(f"Moved together, so their shares cannot be told apart: {told}.")
+    notes.append("Not a balanced full grid: shares are estimates and need not add up to 1.")
+    cell, counts = _cells(list(codes.values()))
+    total = float(y @ y)
+    noise = 1 - _between(cell, counts, y) / total if (counts > 1).any() else None
+    left = 1 - sum(one.share for one in main) - sum(one.share for one in pairs)
+    return Effects(
+        name, REGRESSION, n, _sorted(main), _sorted(pairs), max(left, 0.0), noise, confounded, tuple(notes)
+    )  # fmt: skip
+
+
+def profile(
+    df: Any, param: str, metric: str | None = None, *, bins: int = 8, confidence: float = 0.95
+) -> list[LevelMean]:
+    """The metric's mean at each level of `param`, in their order; a continuous one is cut into `bins` of equal count.
+
+    Raises:
+        RequestError: an unknown parameter or metric.
+
+    """
+    import numpy as np
+
+    from physlab_mcp.analysis.statistics import mean_interval
+
+    name = columns.metric_of(df, metric)
+    column = columns.column_of(df, param, "param")
+    usable = columns.usable(df, name)
+    series = df[column][usable.mask]
+    known = columns.levels(series)
+    if columns.is_category(series) or len(known) <= columns.MOST_LEVELS:
+        masks = [(level, (series == level).to_numpy(dtype=bool, na_value=False)) for level in known]
+    else:
+        x = columns.doubles(series)
+        edges = np.quantile(x, np.linspace(0, 1, bins + 1))
+        place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, bins - 1)
+        masks = [((float(edges[at]), float(edges[at + 1])), place == at) for at in range(bins) if (place == at).any()]
+    made: list[LevelMean] = []
+    for level, mask in masks:
+        y = usable.values[mask]
+        low, high = mean_interval(y, confidence) or (None, None)
+        made.append(LevelMean(level, float(y.mean()), int(y.size), low, high))
+    return made

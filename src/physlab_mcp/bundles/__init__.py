@@ -1,0 +1,1 @@
+"""Reproducibility packages of runs and sweeps: made, verified, and run again."""

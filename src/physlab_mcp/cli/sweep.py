@@ -1,0 +1,124 @@
+"""`physlab sweep`: an experiment over the points of a parameter space, from a JSON file; ends with table, figures and best point."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from physlab_mcp.cli.gallery import folder_of, near, show, try_folder
+from physlab_mcp.cli.opened import OWNER, with_lab
+from physlab_mcp.cli.run import read_spec, submit
+from physlab_mcp.cli.watch import follow
+from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes.extras import install_command, missing_of
+
+if TYPE_CHECKING:
+    from physlab_mcp.cli.output import Output
+    from physlab_mcp.lab import Lab
+    from physlab_mcp.schemas.status import Status
+
+_ASIDE = ("sweep", "schedule", "visualizations")
+
+
+def sweep(args: Namespace, out: Output) -> int:
+    """Submit the file's graph over its points; follow it to the end unless --detach, then analyse it."""
+    body = read_spec(args.file)
+    if not isinstance(body.get("sweep"), dict):
+        raise RequestError(
+            f"{args.file} has no sweep block.", field="sweep", got=type(body.get("sweep")).__name__,
+            remedy='Add "sweep": {"space": {"node.param": [1, 2, 3]}}, or use `physlab run`.',
+        )  # fmt: skip
+    spec = {name: value for name, value in body.items() if name not in _ASIDE}
+    if not args.detach:
+        try_folder(args.out)
+
+    async def work(lab: Lab) -> int:
+        handle = await submit(
+            lab, spec, sweep=body["sweep"], schedule={"policy": "now"} if args.now else body.get("schedule"),
+            use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large, out=out,
+        )  # fmt: skip
+        out.say(f"{handle} is submitted; it goes on whatever happens to this command.")
+        if args.detach or handle.startswith("series-"):
+            out.answer({"sweep_id": handle})
+            out.next(f"physlab jobs wait {handle}", f"physlab jobs show {handle}", f"physlab analyze {handle}")
+            return 0
+        status = await follow(lab, handle, out, each_node=False)
+        left = await leave(lab, status, args, out, plots=body.get("visualizations"))
+        out.answer({"sweep_id": handle, "state": status.state, **left})
+        out.next(f"physlab jobs show {handle}", f"physlab bundle create {handle}")
+        return 0 if status.state == "succeeded" else 1
+
+    return with_lab(args, work)
+
+
+def analyze(args: Namespace, out: Output) -> int:
+    """Table, figures and best point of a sweep, whether it has ended or not."""
+    try_folder(args.out)
+
+    async def work(lab: Lab) -> int:
+        status = await lab.engine.status(args.sweep, owner=OWNER, limit=0)
+        left = await leave(lab, status, args, out)
+        out.answer({"sweep_id": args.sweep, "state": status.state, **left})
+        out.next(f"physlab jobs show {args.sweep}")
+        return 0
+
+    return with_lab(args, work, start_engine=False)
+
+
+async def leave(
+    lab: Lab, status: Status, args: Namespace, out: Output, *, plots: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write table, figures and page into a folder and say what they tell; the same as JSON.
+
+    Raises:
+        RequestError: the handle is no sweep's, or the metric is unknown.
+
+    """
+    from physlab_mcp.analysis.sweeps import table_of
+
+    if status.kind != "sweep":
+        raise RequestError(
+            f"{status.id} is a {status.kind}, not a sweep.", field="SWEEP", got=status.id,
+            remedy="`physlab report` writes a single run up; `physlab jobs list` names sweeps.",
+        )  # fmt: skip
+    missing = [*missing_of("library"), *missing_of("science")]
+    if missing:
+        out.note(f"No table and no figures: they need {', '.join(missing)}. Install: {install_command('library')}")
+        return {}
+    from physlab_mcp.analysis.analysis import analyse
+    from physlab_mcp.analysis.export import write_all
+
+    table = await table_of(lab.store, status.id)
+    found = analyse(
+        table, metric=args.metric, maximize=not args.minimize, plots=list(plots.values()) if plots else None
+    )
+    folder = folder_of(status.title, status.id, args.out)
+    written = write_all(table, found.charts(), folder)
+    page = folder / "sweep.html"
+    page.write_text(found.dashboard(status.title), encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps(found.numbers, indent=2, ensure_ascii=False), encoding="utf-8")
+    _say(out, folder, [*written, page, folder / "summary.json"], found.numbers)
+    if args.open and not show(page):
+        out.note("There is no program here that opens files (xdg-open).")
+    return {"folder": str(folder), "files": [str(path) for path in [*written, page]], "analysis": found.numbers}
+
+
+def _say(out: Output, folder: Path, files: list[Path], numbers: Mapping[str, Any]) -> None:
+    counts = ", ".join(f"{count} {state}" for state, count in numbers["points"].items())
+    out.say(f"Points: {counts}.")
+    best = numbers.get("best")
+    if best is not None:
+        where = ", ".join(f"{name} = {value}" for name, value in best["params"].items())
+        word = "greatest" if numbers["maximize"] else "least"
+        out.say(f"The {word} {numbers['metric']} is {best['value']:g}, at {where}.")
+    for one in numbers.get("errors", ()):
+        out.note(f"- {one['count']} x {one['error']}")
+    out.say(f"In {near(folder)}:")
+    shown = {path.stem: [] for path in files}
+    for path in files:
+        shown[path.stem].append(path.suffix.lstrip("."))
+    for stem, kinds in shown.items():
+        out.say(f"  {stem}.{'|'.join(kinds)}")

@@ -1,0 +1,47 @@
+"""Submitting a plan at once, in its windows, or as a series that recurs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from physlab_mcp.engine.recurring import first_time
+from physlab_mcp.schemas.handles import new_handle
+from physlab_mcp.schemas.schedule import canonical, read_schedule
+from physlab_mcp.schemas.series import Series
+
+if TYPE_CHECKING:
+    from physlab_mcp.engine.engine import Engine
+    from physlab_mcp.schemas.dag import Dag
+    from physlab_mcp.schemas.run import Plan
+
+
+async def submit_scheduled(engine: Engine, plan: Plan, dag: Dag, schedule: Mapping[str, Any] | None) -> str:
+    """The handle of the run or sweep; of the series where the schedule's policy is `cron`.
+
+    Raises:
+        RequestError: the schedule is not valid, or has no time to come.
+
+    """
+    read = read_schedule(schedule) if schedule is not None else None
+    if read is None or read.policy == "now":
+        return await engine.submit_plan(plan, dag)
+    plan = msgspec.structs.replace(plan, priority=plan.priority or read.priority)
+    if read.policy != "cron":
+        return await engine.submit_plan(msgspec.structs.replace(plan, schedule=canonical(read)), dag)
+    now = time.time()
+    series = Series(
+        id=new_handle("series"),
+        schedule=canonical(read),
+        plan=msgspec.structs.replace(plan, idempotency_key=None),
+        owner=plan.owner,
+        session_id=plan.session_id,
+        title=plan.title,
+        created_at=now,
+        idempotency_key=plan.idempotency_key,
+        next_at=first_time(read, now),
+    )
+    return await engine.submit_series(series, dag)

@@ -1,0 +1,100 @@
+"""How busy the cores were over a run, a sweep or any span of time: from jobs as they ended, or from their events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from physlab_mcp.schemas.capacity import amount_of
+from physlab_mcp.schemas.event import Event
+from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import JobState
+
+_BINS = 60
+
+
+class Busy(msgspec.Struct, frozen=True):
+    """Something ran on `cpus` cores from `start` to `end` (seconds since the epoch)."""
+
+    start: float
+    end: float
+    cpus: float = 1.0
+
+
+class Utilisation(msgspec.Struct, frozen=True, kw_only=True):
+    """Busy core seconds of those there were between the first start and the last end.
+
+    `timeline` holds (seconds from the start, mean busy cores) in equal parts of the span.
+    """
+
+    slots: float
+    busy_core_s: float
+    span_s: float
+    share: float  # 0..1
+    peak: float  # most cores busy at once
+    timeline: tuple[tuple[float, float], ...] = ()
+
+
+def utilisation(busy: Iterable[Busy], *, slots: float, until: float | None = None) -> Utilisation:
+    """Measure the use of `slots` cores; `until` ends the span while something still runs."""
+    found = [one for one in busy if one.end > one.start]
+    if not found or slots <= 0:
+        return Utilisation(slots=slots, busy_core_s=0.0, span_s=0.0, share=0.0, peak=0.0)
+    first = min(one.start for one in found)
+    last = max([one.end for one in found] + ([until] if until is not None else []))
+    total = sum((one.end - one.start) * one.cpus for one in found)
+    edges = sorted([(one.start, 1, one.cpus) for one in found] + [(one.end, 0, -one.cpus) for one in found])
+    now = peak = 0.0
+    for _, _, step in edges:  # at the same moment ends come before starts
+        now += step
+        peak = max(peak, now)
+    return Utilisation(
+        slots=slots,
+        busy_core_s=total,
+        span_s=last - first,
+        share=total / (slots * (last - first)),
+        peak=peak,
+        timeline=_timeline(found, first, last),
+    )
+
+
+def _timeline(busy: Sequence[Busy], first: float, last: float) -> tuple[tuple[float, float], ...]:
+    width = (last - first) / _BINS
+    held = [0.0] * _BINS
+    for one in busy:
+        begin = min(_BINS - 1, int((one.start - first) / width))
+        end = min(_BINS - 1, int((one.end - first) / width))
+        for number in range(begin, end + 1):
+            low, high = first + number * width, first + (number + 1) * width
+            held[number] += max(0.0, min(high, one.end) - max(low, one.start)) * one.cpus
+    return tuple((round(number * width, 6), cores / width) for number, cores in enumerate(held))
+
+
+def of_jobs(jobs: Iterable[Job], *, slots: float, now: float | None = None) -> Utilisation:
+    """From jobs: what came from the cache took nothing; what runs still counts up to `now`."""
+    busy: list[Busy] = []
+    for job in jobs:
+        end = job.ended_at or (now if job.state in (JobState.RUNNING, JobState.COLLECTING) else None)
+        if job.started_at and end:
+            busy.append(Busy(job.started_at, end, amount_of(job.spec.resources).cpus))
+    return utilisation(busy, slots=slots)
+
+
+def from_events(events: Iterable[Event], *, slots: float, cpus: Mapping[str, float] | None = None) -> Utilisation:
+    """From state events in order of seq: every attempt counts, and what was paused or taken back does not.
+
+    `cpus` names the cores of jobs that take more than one.
+    """
+    begun: dict[str, float] = {}
+    busy: list[Busy] = []
+    for event in events:
+        if event.kind != "state":
+            continue
+        if event.data.get("to") == JobState.RUNNING:
+            begun.setdefault(event.subject, event.at)
+        elif event.data.get("to") != JobState.COLLECTING or event.subject not in begun:
+            start = begun.pop(event.subject, None)
+            if start is not None:
+                busy.append(Busy(start, event.at, (cpus or {}).get(event.subject, 1.0)))
+    return utilisation(busy, slots=slots)

@@ -1,0 +1,132 @@
+"""When work may start by its schedule: windows of the wall clock, and the decision at its gate. Pure; time is given."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, time, timedelta
+
+import msgspec
+
+from physlab_mcp.schemas.schedule import Schedule, hours_of
+from physlab_mcp.schemas.wall_clock import instant, said, span
+
+_HORIZON_DAYS = 15  # two weekends and both kinds of clock change are within
+_SATURDAY = 5
+_FRESH_S = 86_400.0
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """The decision: start now, not before a moment, or never. `text` says when and why."""
+
+    opens_at: float = 0.0  # seconds since the epoch; 0: now
+    text: str = ""
+    fail: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether it may start now."""
+        return not self.fail and self.opens_at == 0.0
+
+
+OPEN = Gate()
+
+
+class Calendar:
+    """A schedule with its windows, computed once for two weeks ahead."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self._zone = schedule.zone
+        self._at = schedule.moment("at") or 0.0
+        self._deadline = schedule.moment("deadline")
+        self._known: list[tuple[float, float]] = []
+        self._known_from = math.inf
+
+    def windows(self, moment: float) -> list[tuple[float, float]]:
+        """The windows of `off_peak` as [opens, closes) in seconds since the epoch, merged and in order.
+
+        The first is the first that closes after `moment`; they reach two weeks ahead.
+        """
+        if not self._known_from <= moment < self._known_from + _FRESH_S:
+            self._known, self._known_from = self._computed(moment), moment
+        first = next((i for i, one in enumerate(self._known) if one[1] > moment), len(self._known))
+        return self._known[first:]
+
+    def _computed(self, moment: float) -> list[tuple[float, float]]:
+        schedule, zone = self.schedule, self._zone
+        today = datetime.combine(datetime.fromtimestamp(moment, zone).date(), time())
+        pieces: list[tuple[float, float]] = []
+        for number in range(-3, _HORIZON_DAYS + 1):
+            day = today + timedelta(days=number)
+            if schedule.preferred_hours:
+                first, last = hours_of(schedule.preferred_hours)
+                ends = day + timedelta(minutes=last, days=0 if last > first else 1)
+                pieces.append((instant(day + timedelta(minutes=first), zone), instant(ends, zone, last=True)))
+            if schedule.weekend_preferred and day.weekday() >= _SATURDAY:
+                pieces.append((instant(day, zone), instant(day + timedelta(days=1), zone)))
+        merged: list[tuple[float, float]] = []
+        for opens, closes in sorted(pieces):
+            if merged and opens <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], closes))
+            elif closes > opens:
+                merged.append((opens, closes))
+        return merged
+
+    def gate(self, now: float, *, since: float, takes_s: float | None = None) -> Gate:
+        """Whether work that was submitted at `since` and is expected to take `takes_s` may start now.
+
+        Work of unknown duration counts as fitting every window that is open.
+        """
+        schedule, due = self.schedule, self._deadline
+        if due is not None and now + (takes_s or 0.0) > due:
+            how = f"it is expected to take {span(takes_s)}" if takes_s and now < due else "that has passed"
+            return Gate(text=f"it must end by {said(due, self._zone)}; {how}", fail=True)
+        found = self._by_policy(now, takes_s)
+        if found.open:
+            return found
+        latest = self._latest(since, takes_s)
+        if latest is None or (found.opens_at and found.opens_at <= latest):
+            return found
+        why = f"no window suits it within {span(latest - since)} of its submission"
+        if now >= latest:
+            return OPEN if schedule.after_max_wait == "run" else Gate(text=f"{why}: {found.text}", fail=True)
+        then = "runs outside of a window" if schedule.after_max_wait == "run" else "fails"
+        return Gate(latest, f"{found.text}; it {then} at {said(latest, self._zone)}, since {why}")
+
+    def _latest(self, since: float, takes_s: float | None) -> float | None:
+        """The moment after which no window is waited for: the longest wait, or what the deadline leaves time for."""
+        if self.schedule.policy != "off_peak":
+            return None
+        limits = [since + self.schedule.max_wait_hours * 3600] if self.schedule.max_wait_hours else []
+        if self._deadline is not None:
+            limits.append(self._deadline - (takes_s or 0.0))
+        return min(limits, default=None)
+
+    def _by_policy(self, now: float, takes_s: float | None) -> Gate:
+        if self.schedule.policy == "off_peak":
+            return self._off_peak(now, takes_s)
+        if now < self._at:
+            return Gate(self._at, f"it was asked to start at {said(self._at, self._zone)}")
+        return OPEN  # recurring work is begun by its series when it is due
+
+    def _off_peak(self, now: float, takes_s: float | None) -> Gate:
+        schedule = self.schedule
+        hours = " and ".join(
+            part for part in (schedule.preferred_hours, "weekends" if schedule.weekend_preferred else "") if part
+        )
+        needs = (takes_s or 0.0) if schedule.must_fit_window else 0.0
+        closed_by = longest = 0.0
+        for opens, closes in self.windows(now):
+            begins = max(opens, now)
+            longest = max(longest, closes - opens)
+            if closes - begins >= needs:
+                if begins <= now:
+                    return OPEN
+                if not closed_by:
+                    return Gate(begins, f"the window of {hours} opens at {said(begins, self._zone)}")
+                why = f"it is expected to take {span(needs)} and the window closes at {said(closed_by, self._zone)}"
+                return Gate(begins, f"{why}; the next one that is long enough opens at {said(begins, self._zone)}")
+            if opens <= now:
+                closed_by = closes
+        why = f"it is expected to take {span(needs)}, longer than every window of {hours} (at most {span(longest)})"
+        return Gate(text=why, fail=True)

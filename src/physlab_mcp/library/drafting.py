@@ -1,0 +1,128 @@
+"""From a workflow to what the engine takes: a graph of nodes, and a sweep block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from physlab_mcp.errors import RequestError
+from physlab_mcp.library.functions import Stored
+from physlab_mcp.library.tasks import Task, arguments_of, command_words, inputs_of, node_params
+from physlab_mcp.nodes.registry import Registry
+
+_RESOURCES = ("cpu_cores", "memory_gb", "gpu", "max_runtime_hours", "require")
+UNSTORED = Stored("", "0" * 64, "0" * 64, "0" * 64)  # for checks before anything is stored
+
+
+def spec_of(
+    tasks: Sequence[Task],
+    points: Sequence[str],
+    stored: Mapping[str, Stored],
+    registry: Registry,
+    *,
+    metadata: Mapping[str, str],
+    resources: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The graph, as `run_dag` takes it."""
+    names = [task.name for task in tasks]
+    functions = {task.name for task in tasks if task.function is not None}
+    nodes: list[dict[str, Any]] = []
+    for task in tasks:
+        node: dict[str, Any] = {"id": task.name}
+        if task.function is not None:
+            arguments = arguments_of(task, points, names)
+            one = stored.get(task.name, UNSTORED)
+            node |= {"tool": "function", "params": {
+                "function": one.function, "code": one.code, "environment": one.environment, "name": task.name,
+                "arguments": arguments, "inputs": inputs_of(task, arguments, functions), "cache": task.cache,
+            }}  # fmt: skip
+        elif task.node_type is not None:
+            tool, _, method = task.node_type.partition(".")
+            node |= {"tool": tool, "params": node_params(task, points, registry)} | (
+                {"method": method} if method else {}
+            )
+        else:
+            node |= {"tool": "command", "params": {**task.params, "command": command_words(task.command or (), points)}}
+        if task.depends_on:
+            node["dependencies"] = list(task.depends_on)
+        if task.retries:
+            node["retries"] = task.retries
+        asked = node_resources(task.name, resources.get(task.name, {}))
+        if asked:
+            node["resources"] = asked
+            if "time_limit" in asked:
+                node["timeout_sec"] = float(resources[task.name]["max_runtime_hours"]) * 3600
+        nodes.append(node)
+    return {"nodes": nodes, "metadata": dict(metadata)}
+
+
+def node_resources(task: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource block from `cpu_cores`, `memory_gb` (1e9 bytes), `gpu` (how many, or true) and `max_runtime_hours`.
+
+    Raises:
+        RequestError: an unknown name, or no amount; `field` names it.
+
+    """
+    found: dict[str, Any] = {}
+    for name, value in asked.items():
+        field = f"resources.{task}.{name}"
+        if name not in _RESOURCES:
+            raise RequestError(
+                f"{task!r} has no resource {name!r}.", field=field, got=name, remedy=f"Use {', '.join(_RESOURCES)}."
+            )
+        if name == "require":
+            continue
+        least = 0 if name == "gpu" else 1e-9
+        if not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+            raise RequestError(
+                f"{name} of {task!r} is {value!r}.", field=field, got=value, remedy="Give a number above 0."
+            )
+        if name == "cpu_cores":
+            found["cpu"] = value
+        elif name == "memory_gb":
+            found["memory"] = str(round(value * 1e9))
+        elif name == "gpu" and value:
+            found["gpu"] = int(value)
+        elif name == "max_runtime_hours":
+            seconds = max(1, round(value * 3600))
+            found["time_limit"] = f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
+    return found
+
+
+def degraded(
+    resources: Mapping[str, Mapping[str, Any]], limits: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Resources within what the backend has, and a warning for each that was lowered.
+
+    Raises:
+        RequestError: a task with `require` asks for more than there is.
+
+    """
+    most = {"cpu_cores": limits.get("cpu"), "gpu": limits.get("gpu"), "memory_gb": _gb(limits.get("memory_bytes"))}
+    lowered: dict[str, dict[str, Any]] = {}
+    warnings: list[str] = []
+    for task, asked in resources.items():
+        lowered[task] = dict(asked)
+        for name, limit in most.items():
+            wanted = asked.get(name)
+            if limit is None or not wanted or wanted <= limit:
+                continue
+            told = f"{task} asks for {name} = {wanted!r}; this machine has {limit:g}."
+            if asked.get("require"):
+                raise RequestError(
+                    told,
+                    field=f"resources.{task}.{name}",
+                    got=wanted,
+                    remedy="Leave out require to run it with what there is, or run it where there is more.",
+                )
+            warnings.append(f"{told} It runs with that.")
+            if limit:
+                lowered[task][name] = limit
+            else:
+                del lowered[task][name]
+    return lowered, warnings
+
+
+def _gb(size: int | None) -> float | None:
+    return None if size is None else size / 1e9

@@ -1,0 +1,154 @@
+"""The points of a sweep read out of the store: what each was asked, how it ended, what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from physlab_mcp.library.submission import OWNER
+from physlab_mcp.nodes.function_values import Decoder, number_of
+from physlab_mcp.schemas.result import Failure, NodeResult
+from physlab_mcp.schemas.run import run_state
+
+if TYPE_CHECKING:
+    from physlab_mcp.analysis.table import PointRow
+    from physlab_mcp.lab import Lab
+    from physlab_mcp.schemas.run import Run
+
+_result = msgspec.json.Decoder(NodeResult).decode
+_failure = msgspec.json.Decoder(Failure).decode
+_PAGE = 200  # points
+
+
+class TaskOutcome(msgspec.Struct, frozen=True):
+    """What one task of a point left. A task that points share is the same in each of them."""
+
+    task: str
+    job_id: str
+    state: str
+    values: dict[str, Any] = {}
+    error: str | None = None
+    traceback: str | None = None
+    duration_s: float | None = None
+    cached: bool = False
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One point of a sweep. `metrics` are its scalars by `task.key`."""
+
+    index: int
+    id: str
+    run_id: str
+    state: str
+    params: dict[str, Any]
+    derived: dict[str, Any]
+    tasks: dict[str, TaskOutcome]
+    duration_s: float | None = None
+    ended_at: float | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every task of it did."""
+        return self.state == "succeeded"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will never change again."""
+        return self.state in ("succeeded", "failed", "cancelled", "skipped")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Numbers, texts and booleans by `task.key`."""
+        return {
+            f"{name}.{key}": number_of(value)
+            for name, task in self.tasks.items()
+            for key, value in task.values.items()
+            if isinstance(number_of(value), bool | int | float | str)
+        }
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed: the first task that did."""
+        return next((one.error for one in self.tasks.values() if one.state == "failed"), None)
+
+    @property
+    def traceback(self) -> str | None:
+        """Where the function of that task failed."""
+        return next((one.traceback for one in self.tasks.values() if one.state == "failed"), None)
+
+    def row(self) -> PointRow:
+        """The point as a row of the table."""
+        from physlab_mcp.analysis.table import PointRow
+
+        return PointRow(
+            index=self.index, point_id=self.id, state=self.state, error=self.error, duration_s=self.duration_s,
+            params=self.params, metrics=self.metrics, derived=self.derived, ended_at=self.ended_at,
+        )  # fmt: skip
+
+
+async def read_points(
+    lab: Lab, handle: str, names: Sequence[str], *, after_index: int, limit: int = _PAGE
+) -> list[Point]:
+    """The points behind `after_index` that were expanded, in order; `names`: the base parameters."""
+    runs = await lab.engine.runs_of(handle, owner=OWNER, after_index=after_index, limit=limit)
+    outcomes = await lab.store.outcomes([run.id for run in runs]) if runs else {}
+    return [point_of(run, outcomes.get(run.id, ()), names) for run in runs]
+
+
+async def read_single(lab: Lab, run_id: str) -> list[Point]:
+    """The one point of a run without a sweep."""
+    run = await lab.store.get_run(run_id)
+    if run is None:
+        return []
+    outcomes = await lab.store.outcomes([run_id])
+    return [point_of(run, outcomes.get(run_id, ()), ())]
+
+
+def point_of(run: Run, outcomes: Iterable[Any], names: Sequence[str]) -> Point:
+    """A point from its run and the outcomes of its jobs."""
+    from physlab_mcp.dags.sweep import point_id
+
+    base = {name: value for name, value in run.point.items() if not names or name in names}
+    ended = bool(run.ended_at)
+    return Point(
+        index=run.point_index,
+        id=point_id(base),
+        run_id=run.id,
+        state=run_state(run.total, run.expanded, run.counts),
+        params=base,
+        derived={name: value for name, value in run.point.items() if name not in base},
+        tasks={one.task: one for one in map(_outcome, outcomes)},
+        duration_s=max(0.0, run.ended_at - (run.started_at or run.created_at)) if ended else None,
+        ended_at=run.ended_at if ended else None,
+    )
+
+
+def _outcome(one: Any) -> TaskOutcome:
+    state = one.state.value
+    took = max(0.0, one.ended_at - one.started_at) if one.ended_at and one.started_at else None
+    if state == "succeeded" and one.body is not None:
+        result = _result(one.body)
+        return TaskOutcome(
+            one.node_id, one.job_id, state, values=_values(result), duration_s=took, cached="cached" in result.meta
+        )
+    failure = _failure(one.body) if one.body is not None and state == "failed" else None
+    error = failure.message if failure is not None else one.text or None
+    trace = failure.traceback if failure is not None else None
+    return TaskOutcome(one.node_id, one.job_id, state, error=error, traceback=trace, duration_s=took)
+
+
+def _values(result: NodeResult) -> dict[str, Any]:
+    """Values, and arrays and files under their own names."""
+    from physlab_mcp.engine.inputs import pick
+
+    return pick(result, "*", node="")
+
+
+def loaded(lab: Lab, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with arrays, tables and objects read from their artifacts; a file is the path of its bytes."""
+    from physlab_mcp.nodes.io import NodeIO
+
+    decoder = Decoder(NodeIO(job_id="", blobs=lab.blobs), None)
+    return {name: decoder.value(value) for name, value in values.items()}

@@ -1,0 +1,203 @@
+"""The results of a sweep: complete once it has ended, partial while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from physlab_mcp.errors import NotFoundError, RequestError
+from physlab_mcp.library.points import Point, TaskOutcome
+
+if TYPE_CHECKING:
+    from physlab_mcp.analysis.figures.chart import Chart
+    from physlab_mcp.library.engine import Engine
+
+
+class Results:
+    """What the points of a sweep gave. Every call reads what is new; points that have ended are read once."""
+
+    def __init__(self, engine: Engine, handle: str) -> None:
+        self._engine = engine
+        self.id = handle
+        self._ended: list[Point] = []  # the first points, without a gap
+        self._record = engine._record(handle)
+
+    def __repr__(self) -> str:
+        status = self._engine.status(self.id)
+        return f"<Results of {self.id}: {status.state}, {status.done} of {status.total} tasks done>"
+
+    # -- points ----------------------------------------------------------------------------------------------
+
+    def points(self) -> list[Point]:
+        """Every point that was begun, in order."""
+        return list(self)
+
+    def __iter__(self) -> Iterator[Point]:
+        yield from self._ended
+        gap = False
+        after = self._ended[-1].index if self._ended else -1
+        for point in self._engine._points_after(self.id, after):
+            gap = gap or not point.ended
+            if not gap:
+                self._ended.append(point)
+            yield point
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @property
+    def state(self) -> str:
+        """pending, running, succeeded, failed, cancelled, …"""
+        return self._engine.status(self.id).state
+
+    @property
+    def failures(self) -> list[Point]:
+        """The points that failed, with `error` and `traceback`."""
+        return [point for point in self if point.state == "failed"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was told at the submission, such as a resource that this machine lacks."""
+        return list(self._record.warnings) if self._record is not None else []
+
+    def values(self, point: Point | Mapping[str, Any], task: str) -> dict[str, Any]:
+        """What one task of a point returned, arrays, tables and objects included.
+
+        Raises:
+            NotFoundError: no such point or task.
+
+        """
+        found = point if isinstance(point, Point) else self._find(point)
+        if task not in found.tasks:
+            raise NotFoundError(
+                f"{found.id} has no task {task!r}.", field="task", got=task, remedy=f"It has {', '.join(found.tasks)}."
+            )
+        return self._engine._loaded(found.tasks[task].values)
+
+    def _find(self, params: Mapping[str, Any]) -> Point:
+        first: Point | None = None
+        for point in self:
+            first = first or point
+            if all(name in params and params[name] == value for name, value in point.params.items()):
+                return point
+        known = ", ".join(first.params) if first is not None else "none"
+        raise NotFoundError(
+            f"There is no point with {dict(params)!r}.", field="params", got=dict(params),
+            remedy=f"Give a value for each parameter: {known}.",
+        )  # fmt: skip
+
+    def get_metric(self, params: Mapping[str, Any], metric: str) -> Any:
+        """A metric at the point with these parameters; None where the point does not have it.
+
+        Raises:
+            NotFoundError: there is no such point.
+            RequestError: no task gives such a metric, or several do.
+
+        """
+        point = self._find(params)
+        mine = point.metrics
+        if metric in mine:
+            return mine[metric]
+        found = [name for name in mine if name.partition(".")[2] == metric or name.endswith(f".{metric}")]
+        if len(found) == 1:
+            return mine[found[0]]
+        if found:
+            raise RequestError(
+                f"Several tasks give {metric!r}.", field="metric", got=metric, remedy=f"Name one: {', '.join(found)}."
+            )
+        if not point.succeeded:
+            return None
+        raise RequestError(
+            f"No task gives {metric!r}.", field="metric", got=metric, remedy=f"There are {', '.join(mine) or 'none'}."
+        )
+
+    # -- the table and what follows from it ------------------------------------------------------------------
+
+    def to_dataframe(self) -> Any:
+        """One row for each point: `point`, `index`, `state`, `error`, `duration_s`, parameters, derived ones, metrics.
+
+        Raises:
+            UnavailableError: pandas is not installed.
+
+        """
+        from physlab_mcp.analysis.table import table
+
+        points = self.points()
+        tasks = self._record.tasks if self._record is not None else ()
+        title = self._record.name if self._record is not None else ""
+        return table((one.row() for one in points), tasks=tasks, sweep_id=self.id, title=title)
+
+    def summary(self, metrics: Sequence[str] | None = None, *, by: Sequence[str] | str | None = None) -> Any:
+        """Mean, spread and confidence interval of each metric, by groups if wanted, as a DataFrame."""
+        from physlab_mcp.analysis.statistics import summarise
+
+        return summarise(self.to_dataframe(), metrics, by=by)
+
+    def find_optimal_parameters(self, metric: str, *, maximize: bool = True) -> dict[str, Any]:
+        """The parameters of the best point that succeeded; the first of equals.
+
+        Raises:
+            RequestError: no point has a finite value of it, or the metric is unknown.
+
+        """
+        from physlab_mcp.analysis.optimum import optimum
+
+        best = optimum(self.to_dataframe(), metric, maximize=maximize)
+        return dict(next(point.params for point in self if point.index == best.index))
+
+    def pareto(self, objectives: Mapping[str, str]) -> Any:
+        """The rows of the table that no other beats in every objective, `{"accuracy": "max", "cost": "min"}`."""
+        from physlab_mcp.analysis.pareto import pareto
+
+        return pareto(self.to_dataframe(), objectives)
+
+    def plot(self, figure: str | Mapping[str, Any], **fields: Any) -> Plot:
+        """A figure: one that the workflow added, by its name; a type such as `"heatmap"`; or a whole request.
+
+        Raises:
+            RequestError: it is no figure, or names a column that is not there.
+
+        """
+        from physlab_mcp.analysis.choose import make
+
+        known = self._record.visualizations if self._record is not None else {}
+        name = figure if isinstance(figure, str) else None
+        request: dict[str, Any] = dict(known.get(figure, {"type": figure})) if isinstance(figure, str) else dict(figure)
+        return Plot(make(self.to_dataframe(), {**request, **fields}, name=name))
+
+    def plots(self) -> list[Plot]:
+        """The figures that the workflow added; without any, those that suit the table."""
+        from physlab_mcp.analysis.choose import charts
+
+        known = self._record.visualizations if self._record is not None else {}
+        if known:
+            return [self.plot(name) for name in known]
+        return [Plot(one) for one in charts(self.to_dataframe())]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table as .csv, .parquet or .tex."""
+        from physlab_mcp.analysis.export import write_table
+
+        return write_table(self.to_dataframe(), path)
+
+
+class Plot:
+    """One figure; a notebook shows it."""
+
+    def __init__(self, chart: Chart) -> None:
+        self.chart = chart
+
+    def _repr_png_(self) -> bytes:
+        from physlab_mcp.analysis.figures.chart import render
+
+        return render(self.chart)
+
+    def save(self, path: str | Path, *, width: str | float = "double") -> Path:
+        """Write it as .pdf, .svg or .png; `width`: single, double, or millimetres."""
+        from physlab_mcp.analysis.export import write_figure
+
+        return write_figure(self.chart, path, width=width)
+
+
+__all__ = ["Plot", "Point", "Results", "TaskOutcome"]

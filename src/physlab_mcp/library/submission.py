@@ -1,0 +1,116 @@
+"""Submitting a workflow: functions stored, the graph checked, the plan and what the library knows of it written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import msgspec
+
+from physlab_mcp.errors import RequestError
+from physlab_mcp.library.drafting import degraded, spec_of
+from physlab_mcp.library.functions import Pickled, store
+
+if TYPE_CHECKING:
+    from physlab_mcp.lab import Lab
+    from physlab_mcp.library.workflow import ExperimentalWorkflow
+    from physlab_mcp.schemas.dag import Dag
+    from physlab_mcp.schemas.run import Plan
+
+OWNER = "local"
+RECORD = "workflow"  # the kind of record that is kept beside a plan
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller chose for one execution."""
+
+    parallelism: int = 0
+    priority: int = 0
+    use_cache: bool = True
+    on_failure: str | None = None
+    schedule: Mapping[str, Any] | None = None
+    schedule_override: str | None = None  # who replaced the workflow's own, where somebody did
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What the library remembers of a submission, so that another process finds it by its handle."""
+
+    name: str
+    tasks: list[str]
+    visualizations: dict[str, Any] = {}
+    results: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    checkpoints: list[str] = []
+    schedule: dict[str, Any] | None = None
+    warnings: list[str] = []
+
+
+async def submit(lab: Lab, workflow: ExperimentalWorkflow, ready: Mapping[str, Pickled], options: Options) -> str:
+    """The handle of the run or sweep, durable once this returns.
+
+    Raises:
+        RequestError: something about it is wrong; `details` lists every defect.
+
+    """
+    from physlab_mcp.dags.scheduled import submit_scheduled
+    from physlab_mcp.lab import local_backend
+
+    info = await local_backend(lab.data, lab.config).describe()
+    resources, warnings = degraded(workflow.resources, info.limits)
+    if options.schedule_override:
+        warnings.append(f"The schedule was replaced: {options.schedule_override}.")
+    stored = await anyio.to_thread.run_sync(store, ready, lab.blobs)
+    spec = spec_of(
+        list(workflow.tasks.values()), workflow.parameters, stored, lab.registry,
+        metadata=workflow.about, resources=resources,
+    )  # fmt: skip
+    dag, plan = await anyio.to_thread.run_sync(_planned, lab, workflow, spec, options)
+    record = Record(
+        name=workflow.name,
+        tasks=list(workflow.tasks),
+        visualizations=workflow.visualizations,
+        results=workflow.results,
+        metadata=workflow.metadata,
+        checkpoints=[task.name for task in workflow.tasks.values() if task.checkpoint],
+        schedule=dict(options.schedule) if options.schedule else None,
+        warnings=warnings,
+    )
+    await lab.store.put(RECORD, plan.id, record, subject=OWNER)
+    handle = await submit_scheduled(lab.engine, plan, dag, options.schedule)
+    if handle != plan.id:  # a series: each occurrence is a plan of its own
+        await lab.store.put(RECORD, handle, record, subject=OWNER)
+    return handle
+
+
+def _planned(lab: Lab, workflow: ExperimentalWorkflow, spec: Mapping[str, Any], options: Options) -> tuple[Dag, Plan]:
+    from physlab_mcp.dags.check import Limits
+    from physlab_mcp.dags.files import pin_files
+    from physlab_mcp.dags.run import plan_for
+    from physlab_mcp.dags.validate import validate
+
+    roots = [*dict.fromkeys([Path.cwd(), *lab.roots])]
+    limits = Limits(
+        nodes=lab.config.limits.max_nodes, edges=lab.config.limits.max_edges, roots=tuple(roots),
+        hidden=(lab.data.root,), allow_large=True,
+    )  # fmt: skip
+    checked = validate(spec, lab.registry, limits=limits)
+    if checked.dag is None:
+        first = checked.errors[0]
+        raise RequestError(
+            f"The workflow {workflow.name!r}: {first.message}",
+            field=first.field, got=first.node, remedy=first.remedy,
+            details=[msgspec.to_builtins(one) for one in checked.errors],
+        )  # fmt: skip
+    block = workflow.block() or None
+    files = pin_files(
+        checked.dag, lab.registry, params={}, space=tuple(workflow.parameters), roots=roots, hidden=[lab.data.root],
+        blobs=lab.blobs,
+    )  # fmt: skip
+    plan = plan_for(
+        checked.dag, registry=lab.registry, params=files, sweep=block, parallelism=options.parallelism,
+        priority=options.priority, use_cache=options.use_cache, on_failure=options.on_failure, allow_large=True,
+        owner=OWNER, title=workflow.name,
+    )  # fmt: skip
+    return checked.dag, msgspec.structs.replace(plan, roots=tuple(map(str, roots)))

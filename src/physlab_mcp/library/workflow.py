@@ -1,0 +1,265 @@
+"""An experiment as a scientist writes it: tasks, a parameter space, and what is wanted of the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import msgspec
+
+from physlab_mcp.errors import RequestError
+from physlab_mcp.library import validation
+from physlab_mcp.library.drafting import UNSTORED, node_resources, spec_of
+from physlab_mcp.library.functions import Pickled, pickled
+from physlab_mcp.library.tasks import Task
+from physlab_mcp.nodes.registry import Registry
+from physlab_mcp.schemas.dag import Finding
+
+CAPTURED = frozenset({
+    "python", "packages", "os", "cpu", "memory", "gpu", "hostname", "git", "code", "parameters", "inputs", "seeds", "timing",
+})  # fmt: skip
+"""What is recorded of every run without being asked for."""
+
+
+class ExperimentalWorkflow:
+    """Tasks that depend on each other, run at every point of a parameter space. Every method but `validate` answers itself."""
+
+    def __init__(
+        self, name: str, *, description: str = "", author: str = "", version: str = "1",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.about = {"title": name, "description": description, "author": author, "version": version}
+        self.metadata: dict[str, Any] = dict(metadata or {})
+        self.tasks: dict[str, Task] = {}
+        self.sweep: dict[str, Any] = {}
+        self.resources: dict[str, dict[str, Any]] = {}
+        self.schedule: dict[str, Any] | None = None
+        self.visualizations: dict[str, dict[str, Any]] = {}
+        self.results: dict[str, dict[str, Any]] = {}
+        self.required_metadata: list[str] = []
+
+    # -- tasks -----------------------------------------------------------------------------------------------
+
+    def add_task(
+        self,
+        name: str,
+        work: Callable[..., Any] | str | Sequence[Any],
+        *,
+        depends_on: Sequence[str] = (),
+        params: Mapping[str, Any] | None = None,
+        checkpoint: bool = False,
+        retries: int = 0,
+        resources: Mapping[str, Any] | None = None,
+        cache: bool = True,
+    ) -> Self:
+        """Add a task: a function, the name of a node type (`"quantum.solve"`), or a command as a list of words.
+
+        `params` fixes parameters. `retries` is how often it may be tried again after a failure. With `cache` off it is
+        computed even where an equal call was. `checkpoint` records that it keeps its progress in `checkpoint_dir()`.
+
+        Raises:
+            RequestError: the name is taken, or `work` is none of the three.
+
+        """
+        if name in self.tasks:
+            raise RequestError(
+                f"There is a task {name!r} already.", field="name", got=name, remedy="Give each its own name."
+            )
+        if isinstance(depends_on, str):
+            depends_on = [depends_on]
+        kind: dict[str, Any] = {}
+        if isinstance(work, str):
+            kind["node_type"] = work
+        elif callable(work):
+            kind["function"] = work
+        elif isinstance(work, Sequence) and work:
+            kind["command"] = tuple(word if isinstance(word, Mapping) else str(word) for word in work)
+        else:
+            raise RequestError(
+                f"The task {name!r} is {work!r}.", field="work", got=repr(work)[:100],
+                remedy='Give a function, a node type such as "quantum.solve", or a command such as ["python", "fit.py"].',
+            )  # fmt: skip
+        self.tasks[name] = Task(
+            name, depends_on=tuple(dict.fromkeys(depends_on)), params=_plain(dict(params or {})), checkpoint=checkpoint,
+            retries=retries, cache=cache, **kind,
+        )  # fmt: skip
+        if resources:
+            self.set_resource_requirements({name: resources})
+        return self
+
+    # -- the space -------------------------------------------------------------------------------------------
+
+    def add_parameter_space(self, space: Mapping[str, Any] | None = None, **block: Any) -> Self:
+        """Add parameters with their values; `block` takes what a sweep block takes: `mode`, `where`, `derived`, `samples`, …
+
+        Called again, it adds to what was there.
+        """
+        if space:
+            self.sweep.setdefault("space", {}).update({name: _listed(values) for name, values in space.items()})
+        self.sweep.update({name: value for name, value in block.items() if value is not None})
+        return self
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters, derived ones last."""
+        base = self.sweep.get("space") or next(iter(self.sweep.get("points") or [{}]), {})
+        return list(dict.fromkeys([*base, *self.sweep.get("derived", {})]))
+
+    # -- what is wanted --------------------------------------------------------------------------------------
+
+    def set_resource_requirements(self, requirements: Mapping[str, Mapping[str, Any]]) -> Self:
+        """By task: `cpu_cores`, `memory_gb`, `gpu`, `max_runtime_hours`; with `require` it is refused where these are not.
+
+        Raises:
+            RequestError: an unknown name, or no amount.
+
+        """
+        for task, asked in requirements.items():
+            node_resources(task, asked)
+            self.resources[task] = {**self.resources.get(task, {}), **asked}
+        return self
+
+    def set_scheduling_policy(self, policy: str, options: Mapping[str, Any] | None = None) -> Self:
+        """When it may start: `now`, `off_peak`, `at`, `cron` or `priority`, with the fields of a schedule block.
+
+        Raises:
+            RequestError: the block is malformed.
+
+        """
+        from physlab_mcp.schemas.schedule import read_schedule
+
+        block = {"policy": policy, **(options or {})}
+        read_schedule(block)
+        self.schedule = block
+        return self
+
+    def add_visualization(self, name: str, request: Mapping[str, Any]) -> Self:
+        """A figure of the results: `type`, `x_axis`, `y_axis`, `value`, `facet_by`, …"""
+        self.visualizations[name] = dict(request)
+        return self
+
+    def add_result(self, name: str, *, description: str = "", unit: str = "", maximize: bool | None = None) -> Self:
+        """A number of interest, `task.key` (or `key` where one task alone gives it)."""
+        self.results[name] = {"description": description, "unit": unit, "maximize": maximize}
+        return self
+
+    def set_success_criteria(self, formula: str) -> Self:
+        """When a point is good enough, such as `"loss < 1"`; the sweep stops early at the first such point."""
+        self.sweep["success"] = formula
+        return self
+
+    def set_metadata(self, **values: Any) -> Self:
+        """What a reader of the record wants to know: operator, sample, instrument, …"""
+        self.metadata.update(values)
+        return self
+
+    def require_metadata(self, names: Sequence[str]) -> Self:
+        """Names that must be known before anything runs: given by `set_metadata`, or recorded anyway."""
+        self.required_metadata = list(dict.fromkeys([*self.required_metadata, *names]))
+        return self
+
+    # -- checking --------------------------------------------------------------------------------------------
+
+    def findings(self, registry: Registry | None = None) -> list[Finding]:
+        """Every defect, without running or storing anything."""
+        from physlab_mcp.dags.validate import validate
+
+        registry = registry or Registry.load()
+        tasks, points = list(self.tasks.values()), self.parameters
+        if not tasks:
+            return [Finding("empty", "The workflow has no task.", "Add one with add_task.")]
+        found = [
+            *validation.order_problems(tasks),
+            *validation.parameter_problems(tasks, points, registry),
+            *validation.visual_problems(self.visualizations, points),
+            *self._unknown_names(),
+            *self._missing_metadata(),
+        ]
+        if not found:
+            spec = spec_of(
+                tasks, points, dict.fromkeys(self.tasks, UNSTORED), registry,
+                metadata=self.about, resources=self.resources,
+            )  # fmt: skip
+            found += validate(spec, registry).errors
+        return found
+
+    def _unknown_names(self) -> list[Finding]:
+        return [
+            Finding(
+                "unknown_task",
+                f"Resources are set for {name!r}, which is no task.",
+                f"Tasks: {', '.join(self.tasks)}.",
+                name,
+                "resources",
+            )
+            for name in self.resources
+            if name not in self.tasks
+        ]
+
+    def _missing_metadata(self) -> list[Finding]:
+        about = {name for name, value in self.about.items() if value}
+        return [
+            Finding(
+                "missing_metadata",
+                f"The metadata {name!r} is required and not known.",
+                f"Give it by set_metadata({name}=…).",
+                None,
+                "metadata",
+            )
+            for name in self.required_metadata
+            if self.metadata.get(name) in (None, "") and name not in about | CAPTURED
+        ]
+
+    def validate(self, registry: Registry | None = None) -> dict[str, Pickled]:
+        """Check everything, functions included; the answer holds each task's function ready to be stored.
+
+        Raises:
+            RequestError: it has defects; `details` lists every one.
+
+        """
+        from physlab_mcp.dags.sweep import read_sweep
+
+        found = self.findings(registry)
+        ready: dict[str, Pickled] = {}
+        for name, task in self.tasks.items():
+            if task.function is None:
+                continue
+            try:
+                ready[name] = pickled(task.function)
+            except RequestError as error:
+                found.append(Finding("unpicklable", error.message, error.remedy or "", name, "function"))
+        if found:
+            first = found[0]
+            more = f" ({len(found) - 1} more in details)" if len(found) > 1 else ""
+            raise RequestError(
+                f"The workflow {self.name!r}: {first.message}{more}",
+                field=first.field,
+                got=first.node,
+                remedy=first.remedy,
+                details=[msgspec.to_builtins(one) for one in found],
+            )
+        if self.sweep:
+            read_sweep(self.block())
+        return ready
+
+    def block(self) -> dict[str, Any]:
+        """The sweep block."""
+        return {name: value for name, value in self.sweep.items() if value not in ({}, [], None)}
+
+
+def _listed(values: Any) -> Any:
+    """Values of a parameter as plain JSON: a range, a tuple or an array is a list; one value is a list of one."""
+    values = _plain(values)
+    return values if isinstance(values, list | dict) else [values]
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy, tuples and ranges as JSON has them."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(one) for one in value]
+    return value

@@ -1,0 +1,44 @@
+"""Runs a graph and a sweep of it, and packages both: `package_program.py FOLDER`, with $PHYSLAB_DATA_DIR."""
+
+import sys
+from pathlib import Path
+
+import anyio
+
+from physlab_mcp.bundles.make import Wishes, make_package
+from physlab_mcp.bundles.shapes import Tolerances
+from physlab_mcp.dags.run import plan_for
+from physlab_mcp.dags.validate import validate
+from physlab_mcp.engine.link import ask
+from physlab_mcp.lab import Lab
+
+NODES = [
+    {"id": "noise", "tool": "trial", "method": "noise", "params": {"seed": 7, "scale": 2.0}},
+    {"id": "passed", "tool": "flow", "method": "passthrough",
+     "params": {"value": {"$from": "noise", "key": "values.mean"}}},
+    {"id": "curve", "tool": "plot", "method": "function_2d",
+     "params": {"f": "sin(x)", "x_min": 0, "x_max": 3, "samples": 50}},
+]  # fmt: skip
+SWEEP = {"space": {"noise.scale": [-1.0, 1.0, 2.0, 3.0], "noise.seed": [1, 2]}}
+
+
+async def packaged(lab: Lab, nodes: list, sweep: dict | None, target: Path) -> None:
+    checked = validate({"nodes": nodes, "metadata": {"title": "Noise", "author": "A. Physicist"}}, lab.registry)
+    assert checked.dag is not None, checked.errors
+    plan = plan_for(checked.dag, registry=lab.registry, sweep=sweep)
+    handle = await lab.engine.submit_plan(plan, checked.dag)
+    status = await lab.engine.wait(handle, owner="local", timeout_s=100, until_end=True)
+    assert status.ended, status
+    wishes = Wishes(name=target.stem, tolerances=Tolerances(ignore=("passed.value.nothing",)))
+    await make_package(lab.engine, lab.registry, lab.blobs, handle, target, owner="local", wishes=wishes)
+
+
+async def main(folder: Path) -> None:
+    async with Lab.open() as lab:
+        await packaged(lab, NODES, None, folder / "run")
+        await packaged(lab, NODES[:2], SWEEP, folder / "sweep")
+        await packaged(lab, NODES[:1], None, folder / "zipped.zip")
+        await ask(lab.data, "stop")
+
+
+anyio.run(main, Path(sys.argv[1]))

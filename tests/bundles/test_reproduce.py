@@ -1,0 +1,78 @@
+"""Packages run again: the same, changed, and in another environment."""
+
+import json
+
+import pytest
+
+from physlab_mcp.bundles.reproduce import reproduce_package
+from physlab_mcp.errors import ConflictError, RequestError
+
+
+@pytest.fixture
+def again(packages, tmp_path):
+    def run(package, **options):
+        return reproduce_package(package, work=tmp_path / "work", here=True, own_key=packages.key, **options)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["run", "sweep"])
+def test_an_untouched_package_is_reproduced_exactly(packages, again, name):
+    report = again(packages.folder / name)
+    assert report.verdict == "exact", report
+    assert report.counts["differs"] == 0
+    assert report.counts["excluded"] >= 1  # the time that the node tells
+    assert report.environment == []
+
+
+def test_a_result_that_was_changed_and_signed_again_fails(packages, again, tmp_path):
+    package = packages.copy("run", tmp_path)
+    place = package / "results" / "jobs.jsonl"
+    jobs = [json.loads(line) for line in place.read_text().splitlines()]
+    noise = next(job for job in jobs if job["node"] == "noise")
+    noise["result"]["values"]["mean"] *= 1.001
+    place.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+    packages.seal(package)
+    report = again(package)
+    assert report.verdict == "failed"
+    assert [one["name"] for one in report.differences] == ["noise.mean"]
+
+
+def test_another_package_version_is_named(packages, again, tmp_path):
+    package = packages.copy("run", tmp_path)
+    place = package / "environment" / "lock.json"
+    lock = json.loads(place.read_text())
+    pin = next(one for one in lock["pins"] if one["name"] == "networkx")
+    here, pin["version"] = pin["version"], "1.0"
+    place.write_text(json.dumps(lock))
+    packages.seal(package)
+    report = again(package)
+    assert report.verdict == "environment_differs"
+    assert report.values == "exact"
+    assert report.environment == [{"what": "package", "name": "networkx", "locked": "1.0", "here": here}]
+
+
+def test_edited_code_is_an_environment_that_differs(packages, again, tmp_path):
+    package = packages.copy("run", tmp_path)
+    place = package / "code" / "modules" / "bundle_nodes.py"
+    place.write_text(place.read_text().replace("sum(values) / 10", "sum(values) / 10 + 1"))
+    packages.seal(package)
+    report = again(package)
+    assert report.verdict == "environment_differs"
+    assert report.values == "differ"
+    assert [(one["what"], one["name"]) for one in report.environment] == [("code", "trial.noise")]
+
+
+def test_nothing_of_a_damaged_package_is_run(packages, again, tmp_path):
+    package = packages.copy("run", tmp_path)
+    (package / "code" / "modules" / "bundle_numbers.py").write_text("raise SystemExit")
+    with pytest.raises(RequestError, match="does not pass its verification"):
+        again(package)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(packages, again, tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "mine").write_text("")
+    with pytest.raises(ConflictError):
+        again(packages.folder / "zipped.zip")

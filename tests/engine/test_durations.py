@@ -1,0 +1,108 @@
+"""What is learnt of durations, and the order that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from physlab_mcp.engine.durations import Durations, Learnt, blended, kind_of
+from physlab_mcp.schemas.job import Job, JobSpec, NodeCall, Reason
+from physlab_mcp.schemas.job_state import JobState, ReasonCode
+from physlab_mcp.schemas.run import Run
+from physlab_mcp.stores.base import Change, Lead, TurnView
+from physlab_mcp.stores.sqlite import SQLiteStore, memory_store
+
+pytestmark = pytest.mark.anyio
+
+
+def job(job_id: str, type_: str = "toy.work", needs: tuple[str, ...] = (), **params: Any) -> Job:
+    return Job(id=job_id, kind="node", spec=JobSpec(node=NodeCall(type=type_, params=params)), needs=needs)
+
+
+def ended(one: Job, seconds: float, *, state: JobState = JobState.SUCCEEDED, reason: Reason | None = None) -> Change:
+    done = msgspec.structs.replace(
+        one, state=state, started_at=100.0, ended_at=100.0 + seconds, reason=reason or Reason()
+    )
+    return Change(old=one, new=done)
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[SQLiteStore]:
+    opened = memory_store()
+    yield opened
+    await opened.aclose()
+
+
+async def within_turn(store: SQLiteStore, act: Any) -> Any:
+    answer: list[Any] = []
+
+    def decide(view: TurnView) -> None:
+        if not answer:
+            answer.append(act(view))
+
+    fence = await store.lead("engine", "me", now=0.0, lease_s=1e9)
+    assert fence is not None
+    await store.turn(Lead("engine", "me", fence), [], decide, now=1.0, lease_s=1e9)
+    return answer[0]
+
+
+async def test_the_same_work_is_known_by_its_parameters_and_other_work_by_its_kind(store: SQLiteStore):
+    first = Durations()
+    long, short = job("long", n=9), job("short", n=1)
+    await within_turn(store, lambda view: first.learn(view, [ended(long, 8.0), ended(short, 2.0)], 1.0))
+    again = Durations()  # another engine on the same store
+    asked = [job("a", n=9), job("b", n=1), job("c", n=5), job("d", "toy.other", n=9)]
+    assert await within_turn(store, lambda view: again.of(view, asked)) == [8.0, 2.0, 5.0, None]
+
+
+async def test_functions_are_known_by_name_and_arguments_whatever_their_code(store: SQLiteStore):
+    learnt = Durations()
+    old = job("old", "function", name="train", function="a" * 64, code="1", arguments={"lr": 0.1})
+    new = job("new", "function", name="train", function="b" * 64, code="2", arguments={"lr": 0.1})
+    other = job("other", "function", name="test", function="c" * 64, code="1", arguments={"lr": 0.1})
+    await within_turn(store, lambda view: learnt.learn(view, [ended(old, 3.0), ended(old, 3.0)], 1.0))
+    assert await within_turn(store, lambda view: learnt.of(view, [new, other])) == [3.0, None]
+    assert kind_of(Job(id="c", kind="command", node_id="fetch", spec=JobSpec(command=("ls",)))) == "command fetch"
+
+
+async def test_failures_and_what_came_from_the_cache_teach_nothing(store: SQLiteStore):
+    learnt = Durations()
+    cached = ended(job("a", n=1), 5.0, reason=Reason(ReasonCode.CACHED))
+    failed = ended(job("b", n=1), 5.0, state=JobState.FAILED)
+    await within_turn(store, lambda view: learnt.learn(view, [cached, failed], 1.0))
+    assert await within_turn(store, lambda view: learnt.of(view, [job("c", n=1)])) == [None]
+
+
+async def test_short_work_leaves_only_its_kind_behind_and_old_entries_go(store: SQLiteStore):
+    learnt = Durations()
+    changes = [ended(job(f"j{i}", n=i), 0.001) for i in range(100)]
+    await within_turn(store, lambda view: learnt.learn(view, changes, 50.0))
+    assert await within_turn(store, lambda view: view.forget_durations(49.0)) == 0
+    assert await within_turn(store, lambda view: view.forget_durations(51.0)) == 1
+    day = 86_400.0
+    await within_turn(store, lambda view: Durations().learn(view, [ended(job("a", n=1), 9.0)], 1000 * day))
+    await within_turn(store, lambda view: Durations().learn(view, [ended(job("b", n=2), 1.0)], 1200 * day))
+    assert await within_turn(store, lambda view: Durations().of(view, [job("c", n=1)], exactly=True)) == [None]
+
+
+def test_the_newest_runs_keep_a_fifth_of_the_weight():
+    known = blended(Learnt(10.0, 1000, 0.0), 20.0, 1, 5.0)
+    assert known == Learnt(12.0, 1001, 5.0)
+    assert blended(Learnt(10.0, 1, 0.0), 20.0, 3, 5.0).mean_s == pytest.approx(17.5)
+    assert blended(None, 4.0, 2, 1.0) == Learnt(4.0, 2, 1.0)
+
+
+async def test_ranks_are_the_seconds_to_the_end_of_the_longest_path(store: SQLiteStore):
+    learnt = Durations()
+    points = [
+        (Run(id="run", dag_id="dag"), [job("a", n=1), job("b", needs=("a",), n=2), job("c", "toy.new", needs=("b",))])
+    ]
+    assert await within_turn(store, lambda view: learnt.ranked(view, points)) == points  # nothing is known
+    await within_turn(
+        store, lambda view: learnt.learn(view, [ended(job("x", n=1), 4.0), ended(job("y", n=2), 6.0)], 1.0)
+    )
+    ranked = await within_turn(store, lambda view: learnt.ranked(view, points))
+    assert [one.rank for one in ranked[0][1]] == [11.0, 7.0, 1.0]

@@ -1,0 +1,106 @@
+"""Every defect of a workflow is told before anything runs, with its remedy."""
+
+import threading
+
+import pytest
+
+from physlab_mcp.errors import RequestError
+from physlab_mcp.library.drafting import degraded, node_resources
+from physlab_mcp.library.workflow import ExperimentalWorkflow
+
+
+def load(size=3):
+    return {"n": size}
+
+
+def train(load, rate):
+    return {"loss": rate}
+
+
+def workflow():
+    made = ExperimentalWorkflow("w").add_task("load", load).add_task("train", train, depends_on=["load"])
+    return made.add_parameter_space({"rate": [0.1, 0.2]})
+
+
+def codes(made):
+    return {one.code: one for one in made.findings()}
+
+
+def test_a_sound_workflow_has_no_findings_and_answers_its_functions():
+    made = workflow().add_visualization("a", {"type": "line", "x_axis": "rate", "value": "loss"})
+    assert made.findings() == []
+    assert set(made.validate()) == {"load", "train"}
+
+
+def test_a_cycle_names_its_way_round():
+    made = ExperimentalWorkflow("w").add_task("a", load, depends_on="b").add_task("b", load, depends_on=["a"])
+    assert "->" in codes(made)["cycle"].message
+
+
+def test_an_unknown_dependency_names_the_nearest_task():
+    made = workflow().add_task("score", load, depends_on=["trian"])
+    assert codes(made)["unknown_dependency"].remedy == "Did you mean 'train'?"
+
+
+def test_a_result_without_dependency_is_told():
+    made = ExperimentalWorkflow("w").add_task("load", load).add_task("train", train)
+    made.add_parameter_space({"rate": [1]})
+    found = codes(made)["unknown_dependency"]
+    assert "does not depend on it" in found.message
+    assert found.remedy == "Add depends_on=['load']."
+
+
+def test_a_parameter_that_no_task_takes_is_told():
+    found = codes(workflow().add_parameter_space({"rat": [1]}))["unused_parameter"]
+    assert ("'rat'" in found.message, found.remedy) == (True, "Did you mean 'rate'?")
+    assert codes(workflow().add_task("more", load, params={"seize": 1}))["unused_parameter"].node == "more"
+
+
+def test_a_parameter_that_nothing_gives_is_told_unless_it_has_a_default():
+    made = ExperimentalWorkflow("w").add_task("load", load).add_task("train", train, depends_on=["load"])
+    assert codes(made)["missing_parameter"].field == "rate"
+    made.tasks.pop("train")
+    assert made.add_task("train", train, depends_on=["load"], params={"rate": 1}).findings() == []
+
+
+def test_a_name_of_a_task_and_a_parameter_at_once_is_told():
+    assert "name_clash" in codes(workflow().add_parameter_space({"load": [1]}))
+
+
+def test_commands_and_node_types_take_parameters_too():
+    made = ExperimentalWorkflow("w").add_task("run", ["python", "-c", "print(1)", "{rate}"])
+    made.add_task("well", "flow.passthrough").add_parameter_space({"rate": [1], "value": [2, 3]})
+    assert made.findings() == []
+    assert "unknown_node_type" in codes(ExperimentalWorkflow("w").add_task("x", "quantum.slove"))
+
+
+def test_required_metadata_and_figures_are_checked():
+    made = workflow().require_metadata(["operator", "git", "author"])
+    assert codes(made)["missing_metadata"].message.count("author") == 1 or "operator" in str(made.findings())
+    made.set_metadata(operator="Ada", author="Ada")
+    assert made.findings() == []
+    made.add_visualization("v", {"type": "heatmap", "x_axis": "rat"})
+    assert codes(made)["bad_visualization"].remedy == "Did you mean 'rate'?"
+
+
+def test_all_defects_stand_in_the_details_the_unpicklable_function_too():
+    lock = threading.Lock()
+    made = workflow().add_task("locked", lambda: lock).add_task("late", load, depends_on=["nobody"])
+    with pytest.raises(RequestError) as told:
+        made.validate()
+    assert {one["code"] for one in told.value.details} == {"unknown_dependency", "unpicklable"}
+    assert any("lock" in one["message"] and "cannot pickle" in one["message"] for one in told.value.details)
+
+
+def test_resources_are_read_and_lowered_to_what_there_is():
+    assert node_resources("t", {"cpu_cores": 2, "memory_gb": 1.5, "gpu": True, "max_runtime_hours": 1.5}) == {
+        "cpu": 2, "memory": "1500000000", "gpu": 1, "time_limit": "1:30:00",
+    }  # fmt: skip
+    with pytest.raises(RequestError, match="no resource 'cpus'"):
+        workflow().set_resource_requirements({"train": {"cpus": 4}})
+    asked = {"train": {"cpu_cores": 64, "gpu": True, "memory_gb": 4}}
+    lowered, warnings = degraded(asked, {"cpu": 2, "gpu": 0, "memory_bytes": 8e9})
+    assert lowered == {"train": {"cpu_cores": 2, "memory_gb": 4}}
+    assert len(warnings) == 2
+    with pytest.raises(RequestError, match="gpu"):
+        degraded({"train": {"gpu": True, "require": True}}, {"cpu": 2, "gpu": 0})
