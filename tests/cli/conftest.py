@@ -1,5 +1,7 @@
 """The command as a user runs it: a process of its own, a data directory of its own, its engine ended afterwards."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -8,8 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+
+from physlab_mcp.cli import main
 
 DEADLINE_S = 120
 
@@ -46,16 +51,27 @@ class Physlab:
         return [str(Path(sys.executable).parent / "physlab"), *words]
 
     def __call__(self, *words: str, code: int | None = 0, stdin: str = "") -> Answer:
-        done = Answer(
-            subprocess.run(
-                self.command(*words), cwd=self.folder, env=self.environment, input=stdin,
-                capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-            )
+        done = subprocess.run(
+            self.command(*words), cwd=self.folder, env=self.environment, input=stdin,
+            capture_output=True, text=True, timeout=DEADLINE_S, check=False,
         )  # fmt: skip
-        assert "Traceback" not in done.err, done
-        if code is not None:
-            assert done.code == code, done
-        return done
+        return checked(done, code)
+
+    def here(self, *words: str, code: int | None = 0) -> Answer:
+        """The same within this process, where starting one is not what is shown: the imports are paid for once."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                left = main(words)
+            except SystemExit as end:  # argparse leaves so
+                left = end.code
+        assert isinstance(left, int)
+        return checked(subprocess.CompletedProcess(words, left, out.getvalue(), err.getvalue()), code)
 
     def write(self, name: str, body: Any) -> str:
         path = self.folder / name
@@ -64,13 +80,21 @@ class Physlab:
         return str(path)
 
 
+def checked(done: subprocess.CompletedProcess[str], code: int | None) -> Answer:
+    answer = Answer(done)
+    assert "Traceback" not in answer.err, answer
+    if code is not None:
+        assert answer.code == code, answer
+    return answer
+
+
 def _made(folder: Path):
     data = Path(tempfile.mkdtemp(prefix="physlab-test-"))
     made = Physlab(folder, data)
     try:
         yield made
     finally:
-        made("engine", "stop", code=None)
+        made.here("engine", "stop", code=None)
         shutil.rmtree(data, ignore_errors=True)
 
 

@@ -4,12 +4,16 @@ import json
 import os
 import socket
 import sys
+import time
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
 import jsonschema
 import pytest
 from small_graphs import CONSTANT
+
+from physlab_mcp.cli import doctor_place
 
 
 def test_an_engine_is_started_by_need_told_of_and_stopped(physlab):
@@ -155,6 +159,57 @@ def test_doctor_names_one_defect_of_a_configuration_once_and_all_of_them(physlab
         "The key 'limit' is not known.",
     ]
     assert {"planner", "commands"}.isdisjoint(told)
+
+
+TRIP = """{when},123 ERROR physlab_mcp.__main__: the engine failed; it starts again
+  + Exception Group Traceback (most recent call last):
+  |   File "loop.py", line 9, in run
+  | ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "steps.py", line 7, in step
+    | KeyError: 'the {number}. time'
+    +------------------------------------
+{when},456 INFO physlab_mcp.engine.daemon: engine x leads (fence 3)
+"""
+
+
+def tripped(physlab, *ages_s):
+    """An engine's log that tells of failures so long ago."""
+    log = physlab.data / "logs" / "engine.log"
+    log.parent.mkdir(exist_ok=True)
+    moments = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - age)) for age in ages_s]
+    log.write_text("".join(TRIP.format(when=when, number=k) for k, when in enumerate(moments, 1)))
+    return log
+
+
+def test_doctor_names_an_engine_that_trips_in_a_circle(physlab):
+    log = tripped(physlab, 300, 200, 30)
+    found = findings(physlab, code=1)["engine"]
+    assert [one["state"] for one in found] == ["fail"]
+    assert "started again 3 times in the last 10 minutes" in found[0]["text"]
+    assert "KeyError: 'the 3. time'" in found[0]["text"]
+    assert str(log) in found[0]["remedy"]
+    assert "All is well" not in physlab("doctor", code=1).out
+
+
+def test_doctor_takes_an_engine_that_got_over_its_failures_for_well(physlab):
+    tripped(physlab, 90_000, 3_000, 1_200, 700, 200, 30)
+    assert [one["state"] for one in findings(physlab)["engine"]] == ["ok"]
+
+
+def test_an_engine_that_failed_before_its_log_was_set_up_is_counted_at_the_time_of_the_file(tmp_path):
+    log = tmp_path / "engine.log"
+    plain = f"{doctor_place.TRIPPED}\nTraceback (most recent call last):\nImportError: no x\n"
+    log.write_text(4 * plain)
+    now = log.stat().st_mtime
+    assert doctor_place.trips(log, now + 60) == doctor_place.Trips(4, "ImportError: no x")
+    assert doctor_place.trips(log, now + 6000) == doctor_place.Trips()
+    assert doctor_place.trips(tmp_path / "none") == doctor_place.Trips()
+
+
+def test_doctor_looks_for_the_words_that_the_engine_logs():
+    assert f'"{doctor_place.TRIPPED}"' in (files("physlab_mcp") / "__main__.py").read_text()
 
 
 def planner(physlab, **section):

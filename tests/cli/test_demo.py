@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import av
 import pytest
+from pypdf import PdfReader
 
 from physlab_mcp.cli.demo import numbers, packaged
 
@@ -37,6 +39,16 @@ def test_figures_and_report_lie_in_the_folder_that_is_told(first, shared):
     }
     assert Path(first["report"]).read_bytes().startswith(b"%PDF-")
     assert all(Path(path).stat().st_size > 1000 for path in first["figures"])
+    with av.open(folder / "film-animation.mp4") as film:
+        assert sum(1 for _ in film.decode(video=0)) == 81
+
+
+def test_the_report_numbers_its_references_where_they_are_used(first):
+    text = "\n".join(page.extract_text() for page in PdfReader(first["report"]).pages)
+    assert "Further reading" not in text
+    listed = text[text.rindex("References") :]
+    assert all(f"[{number}]" in text[: text.rindex("References")] for number in range(1, 6))
+    assert all(f"[{number}]" in listed for number in range(1, 6))
 
 
 def test_nothing_of_the_first_run_comes_from_the_cache(first):

@@ -19,14 +19,14 @@ def entry_in(client, path):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_entry_is_printed_and_nothing_written(physlab, client):
-    answer = physlab("--json", "install", client).json
+    answer = physlab.here("--json", "install", client).json
     assert not Path(answer["file"]).exists()
     assert not answer["written"]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_entry_is_written_with_absolute_paths(physlab, client):
-    answer = physlab("--json", "install", client, "--write").json
+    answer = physlab.here("--json", "install", client, "--write").json
     entry = entry_in(client, Path(answer["file"]))
     assert Path(answer["file"]).is_relative_to(physlab.folder)
     assert Path(entry["command"]).is_absolute()
@@ -37,14 +37,14 @@ def test_the_entry_is_written_with_absolute_paths(physlab, client):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_writing_twice_changes_nothing(physlab, client):
-    physlab("install", client, "--write")
-    assert physlab("--json", "install", client, "--write").json["written"] is False
+    physlab.here("install", client, "--write")
+    assert physlab.here("--json", "install", client, "--write").json["written"] is False
 
 
 def test_other_entries_of_a_json_file_stay_and_a_backup_is_kept(physlab):
     old = {"theme": "dark", "mcpServers": {"other": {"command": "x"}, "physlab": {"command": "old"}}}
     name = physlab.write("c.json", old)
-    answer = physlab("--json", "install", "cursor", "--write", "--file", name).json
+    answer = physlab.here("--json", "install", "cursor", "--write", "--file", name).json
     new = json.loads(Path(name).read_text())
     assert new["theme"] == "dark"
     assert new["mcpServers"]["other"] == {"command": "x"}
@@ -58,7 +58,7 @@ def test_other_tables_comments_and_order_of_a_toml_file_stay(physlab):
         '# theirs\n[mcp_servers.other]\ncommand = "x" # why\n'
     )
     name = physlab.write("c.toml", old)
-    physlab("install", "codex", "--write", "--file", name)
+    physlab.here("install", "codex", "--write", "--file", name)
     new = Path(name).read_text()
     assert new.startswith('# mine\nmodel = "m"\n')
     assert '# theirs\n[mcp_servers.other]\ncommand = "x" # why' in new
@@ -80,7 +80,7 @@ def test_other_tables_comments_and_order_of_a_toml_file_stay(physlab):
 )
 def test_a_file_that_is_not_understood_is_left_alone(physlab, client, text):
     name = physlab.write("c.conf", text)
-    assert "left as it is" in physlab("install", client, "--write", "--file", name, code=1).err
+    assert "left as it is" in physlab.here("install", client, "--write", "--file", name, code=1).err
     assert Path(name).read_text() == text
     assert [path.name for path in physlab.folder.glob("c.conf*")] == ["c.conf"]
 
@@ -89,14 +89,14 @@ def test_a_link_is_written_through(physlab):
     real = Path(physlab.write("dotfiles/real.json", {"mcpServers": {}}))
     link = physlab.folder / "link.json"
     link.symlink_to(real)
-    physlab("install", "cursor", "--write", "--file", str(link))
+    physlab.here("install", "cursor", "--write", "--file", str(link))
     assert link.is_symlink()
     assert "physlab" in json.loads(real.read_text())["mcpServers"]
 
 
 @pytest.mark.parametrize("client", ["claude-code", "cursor", "vscode", "codex"])
 def test_a_server_over_http_is_named_with_its_token(physlab, client):
-    answer = physlab("--json", "install", client, "--http", "--write").json
+    answer = physlab.here("--json", "install", client, "--http", "--write").json
     entry = entry_in(client, Path(answer["file"]))
     token = (physlab.data / "http.token").read_text().strip()
     assert entry["url"] == "http://127.0.0.1:8765/mcp"
@@ -105,7 +105,7 @@ def test_a_server_over_http_is_named_with_its_token(physlab, client):
 
 
 def test_claude_desktop_takes_no_http(physlab):
-    assert "Leave --http out" in physlab("install", "claude-desktop", "--http", code=1).err
+    assert "Leave --http out" in physlab.here("install", "claude-desktop", "--http", code=1).err
 
 
 COMMENTED = """{
@@ -120,14 +120,14 @@ COMMENTED = """{
 
 def test_comments_layout_and_trailing_commas_of_vscode_stay(physlab):
     name = physlab.write("mcp.json", COMMENTED)
-    physlab("install", "vscode", "--write", "--file", name)
+    physlab.here("install", "vscode", "--write", "--file", name)
     new = Path(name).read_text()
     head, _, tail = COMMENTED.partition("    },\n}")
     assert new.startswith(head.rstrip("\n"))
     assert new.endswith(f"    }},\n}}{tail}")
     assert '\n        "physlab": {\n            "type": "stdio",\n' in new
-    assert physlab("--json", "install", "vscode", "--write", "--file", name).json["written"] is False
-    other = physlab("--json", "--root", str(physlab.data), "install", "vscode", "--write", "--file", name).json
+    assert physlab.here("--json", "install", "vscode", "--write", "--file", name).json["written"] is False
+    other = physlab.here("--json", "--root", str(physlab.data), "install", "vscode", "--write", "--file", name).json
     assert Path(name).read_text() == new.replace(str(physlab.folder), str(physlab.data))
     assert Path(other["backup"]).read_text() == new
 
@@ -140,7 +140,7 @@ def test_comments_layout_and_trailing_commas_of_vscode_stay(physlab):
 def test_any_layout_of_a_json_file_takes_the_entry_and_keeps_the_rest(physlab, old):
     path = physlab.folder / "c.json"
     path.write_bytes(old.encode())
-    answer = physlab("--json", "install", "cursor", "--write", "--file", str(path)).json
+    answer = physlab.here("--json", "install", "cursor", "--write", "--file", str(path)).json
     raw = path.read_bytes().decode()
     before, after = (json.loads(text.removeprefix("\ufeff")) for text in (old, raw))
     assert after["mcpServers"].pop("physlab") == answer["entry"]
@@ -154,7 +154,7 @@ def test_any_layout_of_a_json_file_takes_the_entry_and_keeps_the_rest(physlab, o
 def test_a_token_is_not_left_in_a_file_that_others_may_read(physlab):
     name = physlab.write("c.json", {"mcpServers": {}})
     Path(name).chmod(0o644)
-    physlab("install", "cursor", "--http", "--write", "--file", name)
+    physlab.here("install", "cursor", "--http", "--write", "--file", name)
     assert Path(name).stat().st_mode & 0o077 == 0
 
 

@@ -11,11 +11,13 @@ import pytest
 
 from physlab_mcp.artifacts.cache_key import static_key
 from physlab_mcp.engine.engine import Engine
+from physlab_mcp.engine.node_view import decoded
 from physlab_mcp.errors import NotFoundError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.handles import new_handle, new_handles
 from physlab_mcp.schemas.job import Job, JobSpec, NodeCall
+from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.run import Plan, Run
 from physlab_mcp.stores.base import Lead, TurnView
 from physlab_mcp.stores.migrate import newest
@@ -102,3 +104,9 @@ async def test_the_last_of_ten_thousand_nodes_is_explained(engine: Engine) -> No
     assert "value" in rows[-1]["text"]
     (row,) = await engine.explain_cache(mine, owner=OWNER, node_id=f"n{NODES - 1}")
     assert row["text"].startswith("computed")
+
+
+@pytest.mark.parametrize("body", [b'{"values":{"x":1}}', b'{"code":"error","message":"no"}'])
+def test_of_a_job_that_ended_after_it_was_read_nothing_is_told_yet(body: bytes) -> None:
+    job = Job(id=new_handle("job"), kind="node", spec=JobSpec(), state=JobState.RUNNING)
+    assert decoded(job, body) == (None, None)

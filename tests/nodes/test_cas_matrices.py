@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+import sympy
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from node_runs import Bench
 from pydantic import ValidationError
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import cas_matrix
 
 RELAXED = settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -50,11 +52,35 @@ def test_matrices_of_integers_agree_with_numpy(bench, rows):
 
 @RELAXED
 @given(SQUARES)
+@example([[0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]])  # entries of A v that are rounding error all through
+@example([[0, 6, 0, 0], [0, 4, 2, 3], [0, 0, 0, 0], [0, 0, 0, -2]])
 def test_eigenvalues_agree_with_numpy(bench, rows):
     rows = (np.array(rows) + np.array(rows).T).tolist()
     values = run(bench, "matrix", matrix=rows, task="eigenvalues").values
     assert values["numbers"] == pytest.approx(np.linalg.eigvalsh(np.array(rows, dtype=float)).tolist(), abs=1e-8)
     assert values["checked"] is True
+
+
+def pairs(values, vectors):
+    return [(sympy.Float(value), 1, [sympy.Matrix(vector)]) for value, vector in zip(values, vectors, strict=True)]
+
+
+def test_a_float_eigenvalue_counts_as_right_only_within_rounding_beside_the_matrix():
+    rows = [[0, 0, 1, 1], [0, 0, 0, 0], [1, 0, 2, 0], [1, 0, 0, 0]]
+    found, columns = np.linalg.eigh(np.array(rows, dtype=float))
+    matrix, vectors = sympy.Matrix(rows), columns.T.tolist()
+    assert cas_matrix.are_eigenpairs(matrix, pairs(found, vectors))
+    huge = sympy.Matrix([[one * 10**180 for one in row] for row in rows])
+    assert cas_matrix.are_eigenpairs(huge, pairs(found * 1e180, vectors))
+    for k in range(4):
+        wrong = found.copy()
+        wrong[k] += 1e-7
+        assert not cas_matrix.are_eigenpairs(matrix, pairs(wrong, vectors))
+    turned = [vectors[0], vectors[2], vectors[1], vectors[3]]
+    assert not cas_matrix.are_eigenpairs(matrix, pairs(found, turned))
+    twice = [0, 0, 2, 3]  # one pair stands for another
+    assert not cas_matrix.are_eigenpairs(matrix, pairs(found[twice], [vectors[k] for k in twice]))
+    assert not cas_matrix.are_eigenpairs(matrix, pairs(found[1:], vectors[1:]))
 
 
 def test_eigenvectors_satisfy_their_equation(bench):

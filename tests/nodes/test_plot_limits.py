@@ -146,3 +146,11 @@ def test_the_line_is_broken_at_a_pole_and_not_at_a_step(bench, monkeypatch):
         run(bench, "plot.function_2d", f=f, x=[-1, 1, 60])
     gaps = [np.flatnonzero(np.isnan(y)).tolist() for _, y in drawn]
     assert gaps == [[30], []]
+
+
+def test_characters_that_a_figure_cannot_draw_are_named(bench):
+    result = run(bench, "plot.function_2d", f="x", title="氢原子 and 子", x_label="x")
+    (told,) = [text for text in result.meta["warnings"] if "cannot draw" in text]
+    assert all(char in told for char in "氢原子")
+    assert told.count("子") == 1
+    assert not warned(run(bench, "plot.function_2d", f="x", title="ψ"), "cannot draw")

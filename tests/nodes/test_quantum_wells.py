@@ -205,12 +205,18 @@ def test_the_density_is_drawn_with_its_spread(bench):
     assert np.trapezoid(density, x) == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    "params", [{"coefficients": [0, 0]}, {"coefficients": ["open('x')"]}, {"operators": ["x.real"]}, {"level": -1}]
-)
-def test_states_and_operators_that_are_not_known_are_refused(bench, params):
+@pytest.mark.parametrize("params", [{"coefficients": [0, 0]}, {"coefficients": ["open('x')"]}, {"level": -1}])
+def test_states_that_are_not_known_are_refused(bench, params):
     with pytest.raises(ValidationError):
         bench.run("quantum.expectation", **BOX, **params)
+
+
+def test_an_operator_that_is_no_arithmetic_is_told_by_its_field_and_refused_by_the_worker(bench):
+    raw = BOX | {"operators": ["H", "x.real"]}
+    _, problems = settle_params(bench.registry.get("quantum.expectation"), raw, checks=True)
+    assert [one.field for one in problems] == ["params.operators"]
+    with pytest.raises(RequestError, match=r"x\.real"):
+        bench.run("quantum.expectation", **raw)
 
 
 def test_an_operator_without_a_mean_is_refused(bench):

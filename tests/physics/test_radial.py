@@ -16,7 +16,7 @@ def test_energy_norm_and_radii_agree_with_the_closed_form(n, l, Z):
     assert state.energy_hartree == pytest.approx(-Z * Z / (2 * n * n), rel=1e-9)
     assert state.expect(0) == pytest.approx(1.0, abs=1e-10)
     assert state.expect(1) == pytest.approx(hydrogen.mean_r(n, l, Z), rel=1e-9)
-    assert state.expect(-1) == pytest.approx(hydrogen.mean_inverse_r(n, Z), rel=1e-9)
+    assert state.expect(-1) == pytest.approx(Z / n**2, rel=1e-9)  # Bethe and Salpeter, section 3
     assert state.expect(2) == pytest.approx(hydrogen.mean_r_squared(n, l, Z), rel=1e-9)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from physlab_mcp.physics import constants, hydrogen
-from physlab_mcp.physics.superposition import Component, density_frames, matrices, norm_and_dipole, prepare
+from physlab_mcp.physics.superposition import Component, densities, matrices, norm_and_dipole, plane_basis, prepare
 
 
 def _beating():
@@ -48,7 +48,8 @@ def test_phase_of_a_component_shifts_the_dipole():
 def test_density_moves_to_the_side_of_the_dipole_and_back():
     wave = _beating()
     axis = hydrogen.cube_axis(12.0, 48)
-    frames = density_frames(wave, np.array([0.0, 0.5, 1.0]) * wave.beat_period_fs, axis)
+    phases = wave.phases(np.array([0.0, 0.5, 1.0]) * wave.beat_period_fs)
+    frames = densities(phases, plane_basis(wave, axis))
     above = frames[:, axis > 0].sum(axis=(1, 2)) / frames.sum(axis=(1, 2))
     assert above[0] > 0.6
     assert above[1] == pytest.approx(1 - above[0], abs=1e-5)

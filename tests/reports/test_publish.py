@@ -219,6 +219,28 @@ def test_hostile_text_is_shown_as_it_is(report, blobs):
     assert not [one for one in links_of(made) if not one.startswith(("physlab://", "https://doi.org/"))]
 
 
+def test_characters_that_no_typeface_has_are_named_with_where_they_stand(report, published, blobs):
+    assert not [one for one in published.warnings if "typefaces" in one]
+    made = publish(msgspec.structs.replace(report, title="氢原子 2p", description="能级 of hydrogen, 原"), blobs)
+    (told,) = [one for one in made.warnings if "typefaces" in one]
+    assert "cannot draw 氢 原 子 能 级, which stand in '氢原子 2p'" in told
+    assert "能级 of hydrogen" in told
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
+    (told,) = [
+        one for one in publish(msgspec.structs.replace(report, title=many), blobs).warnings if "typefaces" in one
+    ]
+    assert "and 290 more" in told
+    assert len(told) < 400
+    assert not [one for one in publish(report, blobs).warnings if "typefaces" in one]
+
+
+def test_what_is_cited_nowhere_stands_under_references_where_nothing_is_cited(report, blobs):
+    made = publish(msgspec.structs.replace(report, abstract="None.", description="None."), blobs)
+    text = text_of(made)
+    assert "Further reading" not in text
+    assert "Quantum Mechanics of One- and Two-Electron Atoms" in text[text.rindex("References") :]
+
+
 def test_hundreds_of_nodes_are_capped_with_how_many_more(report, blobs):
     line = report.nodes[2]
     many = tuple(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physlab_mcp.errors import ConflictError
-from physlab_mcp.schemas.job_state import ABROAD, LIVE, TERMINAL, TRANSITIONS, JobState, check_path, may_follow
+from physlab_mcp.schemas.job_state import ABROAD, LIVE, TERMINAL, TRANSITIONS, JobState, check_path
 
 TABLE = """
 pending    -> held | submitting | paused | succeeded | failed | cancelled | skipped
@@ -59,7 +59,11 @@ def test_every_state_is_either_live_or_terminal() -> None:
 @pytest.mark.parametrize("old", list(JobState))
 @pytest.mark.parametrize("new", list(JobState))
 def test_a_step_is_allowed_exactly_where_the_table_has_it(old: JobState, new: JobState) -> None:
-    assert may_follow(old, new) == (new.value in _table()[old.value])
+    if new.value in _table()[old.value]:
+        check_path(old, [new])
+    else:
+        with pytest.raises(ConflictError):
+            check_path(old, [new])
 
 
 @given(allowed_paths())

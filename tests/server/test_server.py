@@ -68,6 +68,20 @@ async def test_an_experiment_from_spec_to_report(lab, era):
     assert [row["run_id"] for row in (listed.structured_content or {})["rows"]] == [run_id]
 
 
+async def test_the_newest_report_is_served_and_those_before_it_stay(lab):
+    async with Client(build(lab)) as client:
+        body = (await client.call_tool(RUNS, {"method": "run_dag", "spec": SPEC, "wait_s": 25})).structured_content
+        run_id, made, served = body["run_id"], [], []
+        for title in ("one", "two", "one", "one"):
+            call = {"method": "publish_report", "run_id": run_id, "title": title}
+            made.append((await client.call_tool(RUNS, call)).structured_content["sha256"].removeprefix("sha256:"))
+            served.append((await client.read_resource(f"physlab://runs/{run_id}/report.pdf")).contents[0].blob)
+        kept = [(await client.read_resource(f"physlab://artifacts/{one}")).contents[0].blob for one in made]
+    assert made[0] == made[2] == made[3] != made[1]
+    assert served == kept
+    assert len(await lab.store.find("report", subject=run_id)) == 3
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_command_leaves_log_files_and_artifacts_with_their_own_mime_type(lab, era):
     script = "echo hello; printf 'a,b\\n1,2\\n' > t.csv"

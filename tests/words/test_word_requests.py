@@ -22,7 +22,10 @@ def asked(name: str) -> list[dict]:
     return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(("name", "least"), [("requests", 36), ("paraphrases", 40), ("trials", 148)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("requests", 36), ("requests_second", 36), ("requests_third", 54), ("paraphrases", 40), ("trials", 148)],
+)
 def test_requests_are_planned_right_and_the_rest_ask_for_a_spec(registry, name, least):
     table = [(*judged(plan(one["text"], registry), one), one["text"]) for one in asked(name)]
     for verdict, why, text in table:
@@ -39,7 +42,13 @@ def test_a_plan_is_the_same_every_time(registry):
 
 
 def test_every_plan_passes_validation(registry):
-    for one in [*asked("requests"), *asked("paraphrases"), *asked("trials")]:
+    for one in [
+        *asked("requests"),
+        *asked("requests_second"),
+        *asked("requests_third"),
+        *asked("paraphrases"),
+        *asked("trials"),
+    ]:
         answer = plan(one["text"], registry)
         if isinstance(answer, Planned):
             assert validate(answer.spec, registry).ok

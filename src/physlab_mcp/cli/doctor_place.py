@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
+import re
 import shlex
 import shutil
 import sqlite3
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +27,13 @@ if TYPE_CHECKING:
     from physlab_mcp.paths import DataDir
 
 _LITTLE = 1_000_000_000  # bytes; less free space than this is worth a warning
+TRIPPED = "the engine failed; it starts again"  # what physlab_mcp/__main__.py logs
+_LATELY_S = 600.0
+_SEVERAL = 3  # failures in that time; fewer are got over
+_HELD_S = 60.0  # an engine that is up for longer is out of the circle, or in a slow one
+_TAIL = 1 << 20  # bytes of the log that are read
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Warning|Interrupt|Exit)\b")
 
 
 def python(args: Namespace) -> Iterator[Finding]:
@@ -118,6 +129,20 @@ def engine(args: Namespace) -> Iterator[Finding]:
     from physlab_mcp.cli.engine import ask_engine
 
     found = ask_engine(args)
+    place = data_of(args)
+    circle = trips(place.engine_log)
+    if circle.count >= _SEVERAL:
+        held = found is not None and found["uptime_s"] > _HELD_S
+        text = f"it failed and started again {circle.count} times in the last {_LATELY_S // 60:g} minutes"
+        text += f", at last with {circle.error}" + (f"; now up {age_of(found['uptime_s'])}" if held and found else "")
+        remedy = (
+            f"Read physlab engine logs --lines 60 (the file is {shlex.quote(str(place.engine_log))}): mend what its last "
+            "error names, or cancel the job it names. It starts again by itself. If it is a defect of physlab, report it "
+            "with that log."
+        )
+        yield Finding("engine", "warn" if held else "fail", text, remedy)
+        if not held:
+            return
     if found is None:
         yield Finding("engine", "ok", "not running; it starts with the next submission")
         return
@@ -128,6 +153,45 @@ def engine(args: Namespace) -> Iterator[Finding]:
         yield Finding("engine", "warn", f"{text}; this command is {__version__}", remedy)
     else:
         yield Finding("engine", "ok", text)
+
+
+@dataclass(frozen=True)
+class Trips:
+    """How often the engine failed and began again lately, and the error it failed with last."""
+
+    count: int = 0
+    error: str = ""
+
+
+def trips(log: Path, now: float | None = None) -> Trips:
+    """What the end of an engine's log tells of failures in the last minutes; none where there is no log.
+
+    A failure before the log was set up has no time in it: it counts as of the time the file was written last.
+    """
+    try:
+        with log.open("rb") as file:
+            written = os.fstat(file.fileno()).st_mtime
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return Trips()
+    since = (time.time() if now is None else now) - _LATELY_S
+    starts = [at for at, line in enumerate(lines) if TRIPPED in line and _moment(line, written) >= since]
+    if not starts:
+        return Trips()
+    told = [
+        line.strip(" |+-") for line in itertools.takewhile(lambda line: not _STAMP.match(line), lines[starts[-1] + 1 :])
+    ]
+    errors = [line for line in told if _ERROR.match(line)] or [line for line in told if line] or ["an error not told"]
+    return Trips(len(starts), errors[-1][:200])
+
+
+def _moment(line: str, written: float) -> float:
+    found = _STAMP.match(line)
+    try:
+        return time.mktime(time.strptime(found.group(), "%Y-%m-%d %H:%M:%S")) if found else written
+    except (ValueError, OverflowError):
+        return written
 
 
 def disk_use(place: DataDir) -> dict[str, int]:

@@ -347,8 +347,9 @@ class Engine(Listings):
         return {**found, "git": git} if git else found
 
     async def save_report(self, run_id: str, ref: ArtifactRef) -> None:
-        """Remember the newest report of a run."""
-        await self.store.put("report", f"{run_id}:{ref.sha256}", ref, subject=run_id)
+        """Remember the newest report of a run; those before it stay on record."""
+        if await self.load_report(run_id) != ref:  # one that was published before another is the newest again
+            await self.store.put("report", f"{run_id}:{ref.sha256}:{new_handle('r')}", ref, subject=run_id)
 
     async def load_report(self, run_id: str) -> ArtifactRef | None:
         """The newest report of a run."""

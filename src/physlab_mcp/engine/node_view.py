@@ -6,7 +6,7 @@ import msgspec
 
 from physlab_mcp.errors import NotFoundError
 from physlab_mcp.schemas.job import Job
-from physlab_mcp.schemas.job_state import JobState
+from physlab_mcp.schemas.job_state import TERMINAL, JobState
 from physlab_mcp.schemas.result import Failure, NodeResult
 from physlab_mcp.schemas.status import NodeView
 from physlab_mcp.stores.base import JobQuery, Store
@@ -16,8 +16,11 @@ _failure = msgspec.json.Decoder(Failure).decode
 
 
 def decoded(job: Job, body: bytes | None) -> tuple[NodeResult | None, Failure | None]:
-    """The result or the failure that a job left, if any."""
-    if body is None:
+    """The result or the failure that a job left, if any.
+
+    The body is read after the job: of one that was still live then nothing is told yet.
+    """
+    if body is None or job.state not in TERMINAL:
         return None, None
     if job.state is JobState.SUCCEEDED:
         result = _result(body)

@@ -23,6 +23,7 @@ MAX_SIDE = 12
 _SYMBOLIC_SIDE = 6  # up to which a matrix with symbols is inverted or its determinant taken
 _EXACT_EIGEN_SIDE = 4  # up to which eigenvalues have closed forms
 _EPS = 2.0**-52
+_ROUNDING = 1e-9  # share of the matrix that float64 eigenvalues may be off
 _LOST = 1e-6  # share of the result that rounding of the entries may change without a warning
 _SQUARE = ("det", "inverse", "eigenvalues", "eigenvectors", "trace", "solve")
 
@@ -278,12 +279,37 @@ def _eigen(params: MatrixParams, a: Any, _other: Any, names: symbols.Names) -> t
             remedy="Give numbers for the symbols, or ask for the determinant of A - lambda*1.",
         )  # fmt: skip
     triples = _eigen_exact(a) if exact else _eigen_float(a)
-    verdicts = [_multiplies_back(a, v, value * v) for value, _, vectors in triples for v in vectors]
-    checked = False if False in verdicts else None if None in verdicts else True
-    if exact and sum(m for _, m, _ in triples) != a.rows:
-        checked = False
+    checked = _solve_exactly(a, triples) if exact else are_eigenpairs(a, triples)
     values = _eigen_values(params, triples, names)
     return {**values, "number": None, "exact": exact}, checked
+
+
+def _solve_exactly(a: Any, triples: list[Any]) -> bool | None:
+    verdicts = [_multiplies_back(a, v, value * v) for value, _, vectors in triples for v in vectors]
+    if False in verdicts or sum(m for _, m, _ in triples) != a.rows:
+        return False
+    return None if None in verdicts else True
+
+
+def are_eigenpairs(a: Any, triples: list[Any]) -> bool:
+    """Whether float64 values and vectors fulfil A v = lambda v and add up to the trace, within rounding beside A.
+
+    Beside the norm of A, and not entry by entry: an entry that should be 0 is rounding error all through.
+    """
+    import numpy as np
+
+    table = np.asarray(a.tolist(), dtype=np.complex128)
+    values = np.asarray([value for value, _, _ in triples], dtype=np.complex128)
+    vectors = np.hstack([np.asarray(one.tolist(), dtype=np.complex128) for _, _, (one,) in triples])
+    size = float(np.max(np.abs(table))) or 1.0  # so that no square leaves float64
+    table, values = table / size, values / size
+    most = _ROUNDING * float(np.linalg.norm(table))
+    off = np.linalg.norm(table @ vectors - vectors * values, axis=0)
+    return bool(
+        values.size == a.rows
+        and np.all(off <= most * np.linalg.norm(vectors, axis=0))
+        and abs(values.sum() - np.trace(table)) <= most
+    )
 
 
 def _eigen_values(params: MatrixParams, triples: list[Any], names: symbols.Names) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from math import e, isfinite, pi
 from types import MappingProxyType
 from typing import Any
@@ -99,6 +100,16 @@ def formula(
                 remedy="Give the parameter another name.",
             )
     return parse(text, (*variables, *names), field=field)
+
+
+def checks_of(variables: tuple[str, ...], *fields: str) -> dict[tuple[str, ...], Callable[..., object]]:
+    """The checks of a node type whose `fields` are formulas in the variables and in `parameters`, or None."""
+    return {(one, "parameters.*"): partial(_check, variables=variables, field=one) for one in fields}
+
+
+def _check(text: str | None, parameters: Iterable[str], *, variables: tuple[str, ...], field: str) -> None:
+    if text is not None:
+        formula(text, parameters, variables=variables, field=field)
 
 
 class _Reader:

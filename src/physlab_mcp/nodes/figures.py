@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io as _io
 import re
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -118,13 +119,31 @@ def save(
     mp4: ArtifactRef | None = None,
 ) -> Figure:
     """Store a matplotlib figure in all formats; call within `style()`. Equal figures give equal bytes."""
-    stream = _io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
-    png, thumbnail = save_png(io, name, stream.getvalue())
-    stream = _io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    svg = io.save_bytes(f"{name}.svg", stream.getvalue(), "image/svg+xml")
+    raster, vector = _io.BytesIO(), _io.BytesIO()
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        figure.savefig(raster, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
+    _tell_missing(io, name, heard)
+    png, thumbnail = save_png(io, name, raster.getvalue())
+    svg = io.save_bytes(f"{name}.svg", vector.getvalue(), "image/svg+xml")
     return Figure(name=name, caption=plain(caption), png=png, svg=svg, csv=csv, mp4=mp4, thumbnail=thumbnail)
+
+
+def _tell_missing(io: NodeIO, name: str, heard: Sequence[warnings.WarningMessage]) -> None:
+    """Warn of characters that matplotlib drew as empty boxes; whatever else it warned of, it warns of again."""
+    missing: list[str] = []
+    for one in heard:
+        glyph = re.match(r"Glyph (\d+) .*missing from", str(one.message))
+        if glyph is None:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        elif chr(int(glyph.group(1))) not in missing:
+            missing.append(chr(int(glyph.group(1))))
+    if missing:
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        io.warn(
+            f"The typeface of the figure {name!r} cannot draw {' '.join(missing[:10])}{more}; empty boxes stand there."
+        )
 
 
 def save_png(io: NodeIO, name: str, data: bytes) -> tuple[ArtifactRef, ArtifactRef]:

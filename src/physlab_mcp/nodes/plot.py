@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import expressions
 from physlab_mcp.nodes.plot_animation import animation
 from physlab_mcp.nodes.plot_field import field_2d
 from physlab_mcp.nodes.plot_heatmap import heatmap
@@ -15,7 +16,6 @@ from physlab_mcp.nodes.plot_params import (
     FormulaParams,
     LabelParams,
     Number,
-    checks_of,
     formula,
     row,
     said,
@@ -180,7 +180,7 @@ def line(params: LineParams, io: NodeIO) -> NodeResult:
     aliases=("plot.function",),
     words=("plot", "draw", "graph", "sketch", "function", "curve", "plot the function", "graph of"),
     compute_s=10.0,
-    checks=checks_of(("x",), "f"),
+    checks=expressions.checks_of(("x",), "f"),
 )
 def function_2d(params: Function2dParams, io: NodeIO) -> NodeResult:
     """Evaluate and draw.

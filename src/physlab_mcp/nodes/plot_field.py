@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from physlab_mcp.errors import RequestError
-from physlab_mcp.nodes.plot_params import MAX_SIDE, PlaneParams, checks_of, formula, real, warn_undefined
+from physlab_mcp.nodes import expressions
+from physlab_mcp.nodes.plot_params import MAX_SIDE, PlaneParams, formula, real, warn_undefined
 from physlab_mcp.nodes.registry import Cap, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
@@ -73,7 +74,7 @@ class Field2dParams(PlaneParams):
     ),
     caps=(Cap("side", 64, "grid_points"),),
     compute_s=10.0,
-    checks=checks_of(("x", "y"), "fx", "fy"),
+    checks=expressions.checks_of(("x", "y"), "fx", "fy"),
 )
 def field_2d(params: Field2dParams, io: NodeIO) -> NodeResult:
     """Evaluate, analyse and draw.

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import expressions
 from physlab_mcp.nodes.plot_params import (
     FormulaParams,
     LabelParams,
     Number,
-    checks_of,
     formula,
     real,
     said,
@@ -75,7 +75,7 @@ class Parametric2dParams(LabelParams, FormulaParams):
     aliases=("plot.parametric",),
     words=("parametric curve", "parametric plot", "parametric", "lissajous", "orbit curve", "x(t)"),
     compute_s=10.0,
-    checks=checks_of(("t",), "x_t", "y_t"),
+    checks=expressions.checks_of(("t",), "x_t", "y_t"),
 )
 def parametric_2d(params: Parametric2dParams, io: NodeIO) -> NodeResult:
     """Evaluate, measure and draw.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -148,11 +147,6 @@ class PlaneParams(LabelParams, FormulaParams):
 def said(parameters: Mapping[str, float]) -> str:
     """Given values as a caption says them."""
     return "".join(f", {name} = {value:g}" for name, value in parameters.items())
-
-
-def checks_of(variables: tuple[str, ...], *fields: str) -> dict[tuple[str, ...], Callable[..., object]]:
-    """The checks of a node type whose `fields` are formulas in the variables and in `parameters`."""
-    return {(one, "parameters.*"): partial(expressions.formula, variables=variables, field=one) for one in fields}
 
 
 def formula(text: str, variables: tuple[str, ...], parameters: Mapping[str, float], field: str) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from physlab_mcp.errors import RequestError
-from physlab_mcp.nodes.plot_params import Number, PlaneParams, checks_of, formula, real, warn_undefined
+from physlab_mcp.nodes import expressions
+from physlab_mcp.nodes.plot_params import Number, PlaneParams, formula, real, warn_undefined
 from physlab_mcp.nodes.registry import Cap, node_type
 from physlab_mcp.schemas.artifact import Figure
 from physlab_mcp.schemas.result import NodeResult
@@ -79,7 +80,7 @@ class PhasePortraitParams(PlaneParams):
     ),
     caps=(Cap("side", 64, "grid_points"), Cap("starts", 20, "trajectories")),
     compute_s=10.0,
-    checks=checks_of(("x", "y"), "dx", "dy"),
+    checks=expressions.checks_of(("x", "y"), "dx", "dy"),
 )
 def phase_portrait(params: PhasePortraitParams, io: NodeIO) -> NodeResult:
     """Find the fixed points, follow the trajectories, draw.

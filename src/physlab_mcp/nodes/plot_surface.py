@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.nodes import expressions
 from physlab_mcp.nodes.plot_params import (
     MAX_SIDE,
     Number,
     PlaneParams,
     ValueLabelParams,
-    checks_of,
     formula,
     warn_undefined,
 )
@@ -82,7 +82,7 @@ class Contour2dParams(SurfaceParams):
     words=("surface", "surface plot", "3d plot", "3d surface", "plot in 3d", "landscape"),
     caps=CAPS,
     compute_s=10.0,
-    checks=checks_of(("x", "y"), "f"),
+    checks=expressions.checks_of(("x", "y"), "f"),
 )
 def surface_3d(params: Surface3dParams, io: NodeIO) -> NodeResult:
     """Evaluate and draw.
@@ -116,7 +116,7 @@ def surface_3d(params: Surface3dParams, io: NodeIO) -> NodeResult:
     words=("contour", "contour plot", "contours", "level lines", "level curves", "isolines", "equipotentials"),
     caps=CAPS,
     compute_s=10.0,
-    checks=checks_of(("x", "y"), "f"),
+    checks=expressions.checks_of(("x", "y"), "f"),
 )
 def contour_2d(params: Contour2dParams, io: NodeIO) -> NodeResult:
     """Evaluate and draw.

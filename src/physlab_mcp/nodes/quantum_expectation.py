@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
@@ -54,16 +55,19 @@ class ExpectationParams(WellParams):
         return quantum_amplitudes.numbers(self.coefficients, "coefficients", MOST_STATES)
 
     @model_validator(mode="after")
-    def _state_and_operators_are_known(self) -> Self:
+    def _state_is_known(self) -> Self:
         try:
             if not any(self.amplitudes()):
                 raise ValueError("at least one of coefficients must differ from 0")
-            for one in self.operators:
-                if one not in KNOWN:
-                    expressions.parse(one, ("x", *self.parameters), field="operators")
         except RequestError as error:
             raise ValueError(f"{error.message} {error.remedy or ''}") from error
         return self
+
+
+def _check_operators(operators: Iterable[str], parameters: Iterable[str]) -> None:
+    for one in operators:
+        if one not in KNOWN:
+            expressions.formula(one, parameters, variables=("x",), field="operators")
 
 
 @node_type(
@@ -103,6 +107,7 @@ class ExpectationParams(WellParams):
     ),
     caps=(Cap("grid_points", 2001, "grid_points"), Cap("level_count", 30, "level")),
     compute_s=10.0,
+    checks={("operators", "parameters.*"): _check_operators},
 )
 def expectation(params: ExpectationParams, io: NodeIO) -> NodeResult:
     """Solve the well, superpose, and take the means.
@@ -192,7 +197,9 @@ def _means(
         if name in KNOWN and name != "x2":
             means[name], spreads[name] = basic[name], basic_spreads.get(name)
             continue
-        formula = expressions.parse("x**2" if name == "x2" else name, ("x", *params.parameters))
+        formula = expressions.formula(
+            "x**2" if name == "x2" else name, params.parameters, variables=("x",), field="operators"
+        )
 
         def at(x: Any, formula: Any = formula) -> Any:
             return formula(x=x, **params.parameters)

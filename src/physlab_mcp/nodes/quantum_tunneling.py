@@ -57,10 +57,6 @@ class TunnelingParams(VisualParams):
             raise ValueError("give potential_eV or a rectangular barrier, not both")
         if self.x_min_nm is None or self.x_max_nm is None or not self.x_min_nm < self.x_max_nm:
             raise ValueError("potential_eV needs x_min_nm below x_max_nm")
-        try:
-            expressions.parse(self.potential_eV, ("x", *self.parameters), field="potential_eV")
-        except RequestError as error:
-            raise ValueError(f"{error.message} {error.remedy or ''}") from error
         return self
 
 
@@ -105,6 +101,7 @@ class Barrier:
     ),
     caps=(Cap("curve_points", 1000, "curve_points"),),
     compute_s=10.0,
+    checks=expressions.checks_of(("x",), "potential_eV"),
 )
 def tunneling(params: TunnelingParams, io: NodeIO) -> NodeResult:
     """Carry the wave across at one energy and along a curve of energies.
@@ -187,7 +184,7 @@ def _barrier(params: TunnelingParams) -> Barrier:
         ends = (-0.5 * width, 1.5 * width)
         return Barrier(lambda x: np.where((x > 0) & (x < width), height, 0.0), *ends, height, (height, width), title)
     text = params.potential_eV or ""
-    formula = expressions.parse(text, ("x", *params.parameters), field="potential_eV")
+    formula = expressions.formula(text, params.parameters, variables=("x",), field="potential_eV")
     low, high = params.x_min_nm or 0.0, params.x_max_nm or 0.0
     x = np.linspace(low, high, 4001)
     top = float(np.max(formula(x=x, **params.parameters)))

@@ -63,10 +63,6 @@ class WavepacketParams(VisualParams):
                 raise ValueError(f"{name} must lie below the other end, but got {low} and {high}")
         if self.frames * self.grid_points > 3_000_000:
             raise ValueError(f"{self.frames} frames of {self.grid_points} points are more than 3000000 numbers")
-        try:
-            expressions.parse(self.potential_eV, ("x", *self.parameters), field="potential_eV")
-        except RequestError as error:
-            raise ValueError(f"{error.message} {error.remedy or ''}") from error
         return self
 
 
@@ -132,6 +128,7 @@ class Launch:
     compute_s=10.0,
     frame_s=0.5,
     frames="frames",
+    checks=expressions.checks_of(("x",), "potential_eV"),
 )
 def wavepacket(params: WavepacketParams, io: NodeIO) -> NodeResult:
     """Write the packet in eigenstates, put their phases on, sample, and check on another mesh.
@@ -207,7 +204,7 @@ def _launch(params: WavepacketParams) -> Launch:
     from physlab_mcp.physics import constants, wavepacket
     from physlab_mcp.physics.schrodinger_1d import hbar2_over_2m
 
-    formula = expressions.parse(params.potential_eV, ("x", *params.parameters), field="potential_eV")
+    formula = expressions.formula(params.potential_eV, params.parameters, variables=("x",), field="potential_eV")
     potential = partial(formula, **params.parameters)
 
     def at(x: Any) -> Any:

@@ -57,11 +57,6 @@ def mean_r(n: int, l: int, Z: float = 1.0) -> float:
     return (3 * n * n - l * (l + 1)) / (2.0 * Z)
 
 
-def mean_inverse_r(n: int, Z: float = 1.0) -> float:
-    """Closed-form <1/r> in 1/a0 (Bethe and Salpeter, section 3)."""
-    return Z / (n * n)
-
-
 def mean_r_squared(n: int, l: int, Z: float = 1.0) -> float:
     """Closed-form <r^2> in a0^2 (Bethe and Salpeter, section 3)."""
     return n * n * (5 * n * n + 1 - 3 * l * (l + 1)) / (2.0 * Z * Z)

@@ -113,8 +113,3 @@ def densities(phases: Any, basis: Any) -> Any:
     for state in range(1, len(basis)):
         total += phases[:, state, None, None] * basis[state]
     return total.real**2 + total.imag**2
-
-
-def density_frames(wave: Superposition, times_fs: npt.ArrayLike, axis_a0: Array) -> npt.NDArray[np.float32]:
-    """|psi(x, 0, z, t)|^2 in a0^-3, shape (times, z, x), on the plane y = 0 with both axes `axis_a0` (points,)."""
-    return densities(wave.phases(times_fs), plane_basis(wave, axis_a0)).astype(np.float32)

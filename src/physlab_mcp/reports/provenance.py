@@ -174,7 +174,7 @@ def _packages(writer: Writer) -> list[Flowable]:
 
 
 def references(writer: Writer) -> list[Flowable]:
-    """The cited entries by number, then the others as further reading."""
+    """The cited entries by number, then the others as further reading; without any citation they are the references."""
     cited, rest = writer.citations.cited(), writer.citations.uncited()
     story: list[Flowable] = []
     if cited:
@@ -183,6 +183,6 @@ def references(writer: Writer) -> list[Flowable]:
             anchor = f'<a name="ref-{number}"/>'
             story.append(writer.setter.pieces(reference(entry), layout.REFERENCE, before=anchor, bullet=f"[{number}]"))
     if rest:
-        story.append(writer.section("Further reading", numbered=False))
+        story.append(writer.section("Further reading" if cited else "References", numbered=False))
         story += [writer.setter.pieces(reference(entry), layout.REFERENCE, before="", bullet="•") for entry in rest]
     return story

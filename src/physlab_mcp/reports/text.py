@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import groupby
 from typing import Any
 from xml.sax.saxutils import escape
@@ -20,6 +23,7 @@ _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉ₕ", "0123456789h", strict=T
 _SPACES = {"\u2009": "\u00a0", "\u202f": "\u00a0", "\u2007": "\u00a0", "\t": " ", "\u2028": " ", "\u2029": " "}
 _RISE = {"super": "33%", "sub": "14%"}
 _UNDRAWABLE = "\ufffd"
+_noted: ContextVar[dict[str, str] | None] = ContextVar("noted", default=None)  # set within `noting` only
 LINK = "#1a4a8a"
 
 
@@ -28,6 +32,17 @@ def clean(text: str) -> str:
     text = unicodedata.normalize("NFC", "".join(_SPACES.get(char, char) for char in text))
     kept = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Cn"))
     return re.sub(r"[\u0590-\u08ff]+(?:[ ][\u0590-\u08ff]+)*", lambda found: found.group()[::-1], kept)
+
+
+@contextmanager
+def noting() -> Generator[dict[str, str]]:
+    """Within the block, every character that `plain` met and no typeface has, with the first text it stood in."""
+    found: dict[str, str] = {}
+    token = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(token)
 
 
 def _sort(char: str, font: str) -> tuple[str, str | None]:
@@ -51,10 +66,18 @@ def plain(text: str, font: str = fonts.SERIF) -> str:
                 f'<{kind} rise="{_RISE[kind]}" size="70%">{escape("".join(table[char] for char in run))}</{kind}>'
             )
         elif name is None:
+            _note(run, text)
             parts.append(f'<font name="PhyslabWideSans">{_UNDRAWABLE * len(run)}</font>')
         else:
             parts.append(escape(run) if name == font else f'<font name="{name}">{escape(run)}</font>')
     return "".join(parts)
+
+
+def _note(chars: str, text: str) -> None:
+    noted = _noted.get()
+    if noted is not None:
+        for char in chars:
+            noted.setdefault(char, text)
 
 
 def mono(text: str) -> str:

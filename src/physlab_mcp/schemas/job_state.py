@@ -77,11 +77,6 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
 }
 
 
-def may_follow(old: JobState, new: JobState) -> bool:
-    """Whether `old -> new` is one allowed step."""
-    return new in TRANSITIONS[old]
-
-
 def check_path(old: JobState, path: Sequence[JobState]) -> None:
     """Check a path of steps that one transaction writes together.
 

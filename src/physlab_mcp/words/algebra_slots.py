@@ -8,11 +8,17 @@ from typing import Any
 from physlab_mcp.words.draft import Draft
 from physlab_mcp.words.formula_slots import names_in
 from physlab_mcp.words.formulas import Formula
+from physlab_mcp.words.kets import means, numbered, superposition
+from physlab_mcp.words.phrases import stem
 from physlab_mcp.words.ranges import list_from
 
 _SPREAD = ("±", "+/-")
 _OPERATORS = frozenset(["sx", "sy", "sz", "a", "adag", "n", "x", "p", "identity"])
 _KET = re.compile(r"\|\s?(0|1|\+i|-i|\+|-)\s?(?:>|⟩)")
+_STARTS = frozenset(stem(word) for word in ["start", "starting", "starts", "trajectory", "through", "initial", "begin"])
+_REMOVED = frozenset(stem(word) for word in ["remove", "suppress", "cut", "reject", "discard", "attenuate", "drop"])
+_KEPT = frozenset(stem(word) for word in ["keep", "pass", "retain", "preserve"])
+_LEADS = frozenset(["from", "at", "in", "the", "point", "points", "and", ",", "condition", "conditions", "of"])
 _CONDITION = re.compile(r"([a-z])('*)\([-+\d.]+\)")
 
 
@@ -20,6 +26,8 @@ def fill_algebra(draft: Draft) -> None:
     """Each where the type has the slot for it; before single formulas and numbers are looked at."""
     if draft.type.name == "cas.propagate_uncertainty":
         _measured(draft)
+    if draft.type.name == "data.filter":
+        _passed(draft)
     if "matrix" in draft.slots:
         _matrices(draft)
     if draft.type.name == "data.statistics":
@@ -30,8 +38,34 @@ def fill_algebra(draft: Draft) -> None:
         _conditions(draft)
     if "operators" in draft.slots and "task" in draft.slots:
         _operators(draft)
-    if {"state", "kind"} <= set(draft.slots):
+    if "operators" in draft.slots and "level" in draft.slots:
+        means(draft)
+    if "level" in draft.slots and {"operators", "psi"} & set(draft.slots):
+        numbered(draft)
+    if {"state", "kind"} <= set(draft.slots) and not superposition(draft):
         _ket(draft)
+
+
+def fill_starts(draft: Draft) -> None:
+    """`starting at (0.1, 0) and (2, 1)`: where trajectories begin; a pair alone could be a range."""
+    if "trajectories" not in draft.slots:
+        return
+    found: list[list[float]] = []
+    for at in draft.free("list"):
+        lead = [at - 1]
+        while lead[-1] >= 0 and draft.tokens[lead[-1]].low in _LEADS:
+            lead.append(lead[-1] - 1)
+        said = lead[-1] >= 0 and stem(draft.tokens[lead[-1]].low) in _STARTS
+        pair = [one.value for one in draft.tokens[at].value if isinstance(one, Formula) and one.value is not None]
+        if (said or (found and len(lead) > 1)) and len(pair) == len(draft.tokens[at].value) == 2:
+            found.append([_entry(one) for one in draft.tokens[at].value] if _plain(draft.tokens[at].value) else pair)
+            draft.take(*lead[: len(lead) if said else -1], at)
+    if found:
+        draft.params["trajectories"] = found
+
+
+def _plain(items: list[Formula]) -> bool:
+    return not any(one.worked for one in items)
 
 
 def _measured(draft: Draft) -> None:
@@ -55,6 +89,21 @@ def _measured(draft: Draft) -> None:
         draft.take(*where)
     if found:
         draft.params["vars"] = found
+
+
+def _passed(draft: Draft) -> None:
+    """`remove the frequencies above 3 Hz` keeps what is low; `keep the frequencies above 3 Hz` what is high."""
+    words = {stem(one.low): at for at, one in enumerate(draft.tokens) if one.kind == "word"}
+    removed, kept = (_REMOVED & set(words), _KEPT & set(words))
+    for side in ("above", "below"):
+        for where in draft.clause.stems.find((stem("frequencies"), stem(side))):
+            if bool(removed) is bool(kept):
+                draft.doubt(where, "are these frequencies to be removed or to be kept?")
+                continue
+            low = (side == "above") is bool(removed)
+            draft.give("kind", "lowpass" if low else "highpass", where)
+            names = ("high", "low", "all", "everything")
+            draft.take(*(words[one] for one in removed | kept), *(words[one] for one in names if one in words))
 
 
 def _entries(rows: list[Any]) -> list[list[Any]] | None:

@@ -68,7 +68,7 @@ class Assembly:
             return None
         before = ""
         for name, params in draft.before:
-            before = other.add(self.registry.get(name), params)
+            before = other.add(self.registry.get(name), _named(params, {"@before": before}))
         if draft.more and (draft.space or draft.after or draft.before):
             return None
         swept = {name: value for name, value in draft.params.items() if name not in draft.space}

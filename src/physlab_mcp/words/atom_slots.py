@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Any
 
@@ -82,6 +83,33 @@ def _one_state(draft: Draft, states: list[int]) -> None:
         draft.give("l", l, states)
     elif len(states) > 1:
         _several(draft, states)
+    else:
+        _lettered(draft)
+        _ground(draft)
+
+
+def _lettered(draft: Draft) -> None:
+    """`the s orbital` of shells that are said apart."""
+    for at in draft.free("word"):
+        after = draft.tokens[at + 1].low if at + 1 < len(draft.tokens) else ""
+        if draft.tokens[at].text in ("s", "p", "d", "f") and after in (
+            "orbital",
+            "orbitals",
+            "state",
+            "states",
+            "subshell",
+        ):
+            draft.give("l", _LETTERS.index(draft.tokens[at].text), (at,))
+
+
+def _ground(draft: Draft) -> None:
+    """`the ground state of hydrogen`: 1s, where an atom is said; a well has a ground state too."""
+    atoms = [("hydrogen",), ("atom",), (stem("hydrogenic"),), *((stem(name),) for name in _ELEMENTS)]
+    said = any(draft.clause.stems.find(name) for name in atoms) or any(one.kind == "ion" for one in draft.tokens)
+    before = draft.inherited and bool(draft.earlier) and draft.earlier[-1].type is draft.type
+    for where in draft.clause.stems.find(stems_of("ground state")) if said or before else []:
+        draft.give("n", 1, where)
+        draft.give("l", 0, where)
 
 
 def _several(draft: Draft, states: list[int]) -> None:
@@ -147,6 +175,7 @@ def _charge(draft: Draft) -> None:
             elif stem(ahead[0]) in (stem("ionised"), stem("ionized")) and _CHARGES.get(ahead[1]) == nuclear - 1:
                 draft.give("Z", nuclear, (where[0] - 1, where[0] - 2, *where))
     hydrogen = draft.clause.stems.find(stems_of("hydrogen"))
+    hydrogen += [(at,) for at, one in enumerate(draft.tokens) if one.kind == "line" and re.match("h(?!u)", one.low)]
     if hydrogen and draft.params.get("Z", 1) != 1 and not draft.clause.stems.find(stems_of("hydrogen like")):
         draft.doubt(hydrogen[0], f"hydrogen has Z = 1, but Z = {draft.params['Z']} is said too.")
     elif hydrogen and "Z" not in draft.params and not draft.clause.stems.find(stems_of("hydrogen like")):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from physlab_mcp.words.columns import FILE_NODE, link_columns
 from physlab_mcp.words.draft import Draft, Made
 from physlab_mcp.words.entries import Inlet
 from physlab_mcp.words.fields import Slot
+from physlab_mcp.words.formulas import read_formula
 from physlab_mcp.words.lookups import value_of
 from physlab_mcp.words.phrases import stem, stems_of
 from physlab_mcp.words.quantities import fits
@@ -33,12 +36,13 @@ POINTERS = frozenset(
 )
 _STRONG = frozenset(["it", "its", "them", "their", "result", "results", "output", "outcome"])
 _RESULTS = frozenset(["spectrum", "density"])  # made by some node types only
+_OUTCOMES = frozenset(["derivative", "antiderivative", "integral", "solution"])  # of the last step, with "the"
 _ANALYSES = frozenset(["data.fft", "data.statistics", "data.fit"])
-FILE_NODE = "data.import"
 
 
 def link(draft: Draft) -> None:
     """Fill the inlets that the clause leaves open from earlier nodes, or from a file that it names."""
+    link_columns(draft)
     for inlet in _inlets(draft):
         if inlet.param in draft.slots and not draft.stated(inlet.param):
             _fill(draft, inlet)
@@ -47,7 +51,31 @@ def link(draft: Draft) -> None:
 def pointers(draft: Draft) -> list[int]:
     """Words that point at something earlier; a spectrum or a density only where this or an earlier node has one."""
     words = [(at, one.low.removesuffix("'s")) for at, one in enumerate(draft.tokens) if one.kind == "word"]
-    return [at for at, word in words if word in POINTERS and (word not in _RESULTS or _has(draft, word))]
+    return [
+        at
+        for at, word in words
+        if (word in POINTERS and (word not in _RESULTS or _has(draft, word)) and not _expletive(draft, at))
+        or (word in _OUTCOMES and _outcome(draft, at))
+    ]
+
+
+def _expletive(draft: Draft, at: int) -> bool:
+    """`how likely is it that …`: this "it" points at nothing."""
+    around = [draft.tokens[one].low if 0 <= one < len(draft.tokens) else "" for one in (at - 1, at + 1)]
+    return draft.tokens[at].low == "it" and around[0] in ("is", "was") and around[1] in ("that", "for", "likely")
+
+
+def _outcome(draft: Draft, at: int) -> bool:
+    """`the derivative`, where the last step made one."""
+    last = draft.earlier[-1] if draft.earlier else None
+    lead = draft.tokens[at - 1].low if at else ""
+    after = draft.tokens[at + 1].low if at + 1 < len(draft.tokens) else ""
+    return (
+        last is not None
+        and lead in ("the", "this")
+        and after != "of"
+        and draft.tokens[at].low in (*last.type.words, *last.type.outputs)
+    )
 
 
 def worked_on(draft: Draft) -> list[int]:
@@ -141,7 +169,24 @@ def _disputed(draft: Draft, made: Made, words: list[int]) -> bool:
 
 def _offers(made: Made, key: str) -> bool:
     where, _, name = key.partition(".")
+    if key == "values.result" and not _curve(made):
+        return False
     return name in (made.type.arrays if where == "arrays" else made.type.outputs)
+
+
+def _curve(made: Made) -> bool:
+    """Whether the result is a function of x alone, which can be drawn."""
+    formula = read_formula(str(made.params.get("expr", "")))
+    names = formula.names if formula is not None else frozenset[str]()
+    if made.type.name == "cas.solve_ode":
+        ode = re.sub(r"\b(sin|cos|tan|exp|log|ln|sqrt|sinh|cosh|tanh|pi|dx)\b", "", str(made.params.get("ode", "")))
+        letters = set(re.findall(r"[A-Za-z]+", ode)) - {
+            made.params.get("func", "y"),
+            f"d{made.params.get('func', 'y')}",
+        }
+        return "ics" in made.params and made.params.get("symbol", "x") == "x" and letters <= {"x"}
+    definite = "bounds" in made.params or "vars" in made.params
+    return made.type.name in ("cas.diff", "cas.integrate", "cas.simplify") and set(names) == {"x"} and not definite
 
 
 def _named(draft: Draft, inlet: Inlet) -> tuple[Made, str, tuple[int, ...]] | None:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from physlab_mcp.words.draft import Draft, Made
+from physlab_mcp.words.photons import read_photon, take_quantity
 from physlab_mcp.words.phrases import ASKING_STEMS, SMALL_STEMS, stem
 from physlab_mcp.words.quantities import dimension, fits, read_target, unit_of
 
@@ -190,9 +191,12 @@ def read_conversion(draft: Draft) -> None:
     if {token.unit, unit} <= {*_DEGREES, *_DEGREES.values()} and not fits(token.unit, unit):
         token, unit = token._replace(unit=_DEGREES.get(token.unit, token.unit)), _DEGREES.get(unit, unit)
         draft.notes.append(f"temperatures: from {token.unit} to {unit}")
+    if not fits(token.unit, unit) and read_photon(draft, token.value, token.unit, unit, (at, *where)):
+        return
     if not fits(token.unit, unit):
         draft.doubt(span, f"{token.unit} is {dimension(token.unit)}, but {unit} is {dimension(unit)}.")
         return
+    take_quantity(draft, at)
     written = draft.clause.source[token.start : token.end]
     draft.give("quantity", {"value": token.value, "unit": _source_unit(written, token.unit)}, (at,))
     draft.give("to", unit, where)

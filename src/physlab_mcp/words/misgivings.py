@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from types import MappingProxyType
 
 from physlab_mcp.words.draft import Draft
 from physlab_mcp.words.fields import Slot
 from physlab_mcp.words.formula_slots import formula_slots
+from physlab_mcp.words.kets import doubt_levels_beyond
 from physlab_mcp.words.phrases import stem, stems_of
+from physlab_mcp.words.ranges import ranges_in
+from physlab_mcp.words.tokens import Token
 
 # Nouns that are also operations on what follows: "over the square" is a region, "the square of sin(x)" is not.
 _OPERATIONS = frozenset(stem(word) for word in ["square", "cube", "root", "product", "sum", "inverse", "line", "zero"])
 _REGIONS = frozenset(["over", "on", "in", "across", "inside", "within"])
+_SPANS = frozenset(["range", "interval", "domain", "region", "rectangle"])
+_OBSTACLES = frozenset(["barrier", "step", "wall", "well", "potential", "obstacle"])
+_CURVES = frozenset(["line", "curve", "function", "graph", "parabola"])
+SECOND_FORMULA = "a formula of one letter, beside another; ask for it in a step of its own, such as: Plot y = x."
 _MANY = frozenset(
     [
         *("electrons", "particles", "protons", "neutrons", "muons", "deuterons", "atoms", "bosons", "fermions"),
@@ -34,6 +42,9 @@ def doubt_what_is_passed_over(draft: Draft) -> None:
     _other_choices(draft)
     _meant_for_all(draft)
     _numbered_level(draft)
+    _obstacles(draft)
+    _range_of_the_picture(draft)
+    doubt_levels_beyond(draft)
 
 
 def _halves(draft: Draft) -> list[tuple[str, str]]:
@@ -52,7 +63,9 @@ def _operations(draft: Draft) -> None:
     if not formula_slots(draft):
         return
     for at, token in enumerate(draft.tokens):
-        if token.kind != "word" or stem(token.low) not in _OPERATIONS or token.low == "lines":
+        if token.kind != "word" or token.low == "lines":
+            continue
+        if stem(token.low) not in _OPERATIONS and token.low not in _SPANS:
             continue
         after = at + 1
         of = _low(draft, after) == "of"
@@ -60,6 +73,11 @@ def _operations(draft: Draft) -> None:
             after += 1
         formula = after < len(draft.tokens) and draft.tokens[after].kind in ("formula", "number", "list")
         letter = after < len(draft.tokens) and of and len(draft.tokens[after].text) == 1
+        if of and formula and token.low in _SPANS:
+            draft.doubt(
+                (at,), f"the {token.low} of a formula is no parameter; only the formula itself is drawn or computed."
+            )
+            continue
         region = {_low(draft, at - 1), _low(draft, at - 2)} & _REGIONS
         its = _low(draft, at - 1) in ("its", "their")
         said = token.low == "squared" or (stem(token.low) in ("squar", "cub") and not region and (formula or of or its))
@@ -73,11 +91,43 @@ def _bare_letters(draft: Draft) -> None:
     """`and the line x`: a formula of one letter, which a range may have taken for its variable."""
     if not any(draft.stated(slot.name) for slot in formula_slots(draft)):
         return
-    for at, token in enumerate(draft.tokens[:-1]):
-        letter = draft.tokens[at + 1]
-        named = letter.kind == "word" and letter.text in ("x", "y", "z", "t") and _low(draft, at + 2) != "="
-        if token.low in ("line", "curve", "function", "graph", "parabola") and named:
-            draft.doubt((at, at + 1), "a second formula; ask for it in a step of its own.")
+    for at in one_letter_formulas(draft.tokens):
+        draft.doubt((at, at + 1), SECOND_FORMULA)
+
+
+def one_letter_formulas(tokens: Sequence[Token]) -> list[int]:
+    """Where `the line x` stands."""
+    found: list[int] = []
+    for at, token in enumerate(tokens[:-1]):
+        letter = tokens[at + 1]
+        equals = at + 2 < len(tokens) and tokens[at + 2].low == "="
+        if token.low in _CURVES and letter.kind == "word" and letter.text in ("x", "y", "z", "t") and not equals:
+            found.append(at)
+    return found
+
+
+def _obstacles(draft: Draft) -> None:
+    """`off a barrier` without the potential: a free packet is not meant."""
+    if draft.type.name != "quantum.wavepacket" or draft.stated("potential_eV"):
+        return
+    for at, token in enumerate(draft.tokens):
+        if token.low in _OBSTACLES and _low(draft, at - 1) not in ("no", "without", "time"):
+            draft.doubt((at,), f"which {token.low}? Write V(x), such as V(x) = where(abs(x) < 0.15, 1, 0).")
+
+
+def _range_of_the_picture(draft: Draft) -> None:
+    """`integrate x^2 and plot it from 0 to 3`: where to draw is not where to integrate."""
+    if "bounds" not in draft.slots or not draft.stated("bounds"):
+        return
+    verbs = [
+        at
+        for at, one in enumerate(draft.tokens)
+        if one.kind == "word" and one.low in ("plot", "draw", "graph", "sketch")
+    ]
+    formulas = [at for at, one in enumerate(draft.tokens) if one.kind == "formula"]
+    for one in ranges_in(draft.tokens):
+        if any(formulas and min(formulas) < verb < one.indices[0] for verb in verbs):
+            draft.doubt(one.indices, "is this where to integrate or where to draw?")
 
 
 def _counted_particles(draft: Draft) -> None:

@@ -149,6 +149,14 @@ def fill_symbol(draft: Draft) -> None:
         word = tokens[at].low
         plain = len(word) == 1 or word in ("theta", "phi", "omega", "tau", "lambda", "alpha", "beta", "rho")
         lead = [tokens[at - back].low if at >= back else "" for back in (1, 2, 3)]
+        if word == "d/dx" and "order" in draft.slots:
+            order, symbol = tokens[at].value
+            draft.give("symbol", symbol, (at,))
+            draft.give("order", order, (at,))
+            return
+        if plain and lead[0] in ("which", "what") and lead[1] in ("for", "of", "at"):
+            draft.give("symbol", tokens[at].text, (at,))
+            return
         if plain and lead == ["to", "respect", "with"]:
             draft.give("symbol", tokens[at].text, range(at - 3, at + 1))
         elif plain and word != "a" and lead[0] in ("over", "for", "in", "wrt", "by") and not _assigned(draft, at):

@@ -102,6 +102,9 @@ SMALL = frozenset(
         "each",
         "every",
         "such",
+        "just",
+        "simply",
+        "kindly",
     ]
 )
 # Asking for something, whatever it is.
@@ -133,6 +136,7 @@ ASKING = frozenset(
         "like",
         "see",
         "help",
+        "mind",
         "obtain",
         "estimate",
         "provide",

@@ -21,6 +21,7 @@ from physlab_mcp.words.clauses import Request
 from physlab_mcp.words.closings import read_animation, read_report, read_sweep
 from physlab_mcp.words.draft import Clause, Draft, Unparsed
 from physlab_mcp.words.lexicon import CLOSED, entry_of
+from physlab_mcp.words.misgivings import SECOND_FORMULA, one_letter_formulas
 from physlab_mcp.words.needs_spec import NeedsSpec, needs_spec
 from physlab_mcp.words.phrases import ASKING_STEMS, PICTURING_STEMS
 from physlab_mcp.words.reading import evidence, read, weight
@@ -218,6 +219,10 @@ class _Search:
         last = min(last, first + MOST_MERGED - 1)
         clause = self.request.clause(first, last)
         drafts = self.drafts(clause, state)
+        letters = one_letter_formulas(clause.tokens)
+        if letters:
+            why = [Unparsed(clause.phrase((at, at + 1)), SECOND_FORMULA) for at in letters]
+            return last, why, {}
         sound = [one for one in drafts if not one.problems]
         if len(sound) > 1:
             names = " or ".join(sorted(one.type.name for one in sound))

@@ -9,8 +9,10 @@ _PLANE_NOUNS = ("function", "graph", "plane", "region", "square", "rectangle", "
 
 PLOT: dict[str, Entry] = {
     "plot.function_2d": Entry(
+        triggers=("picture of", "image of"),
         nouns=(*_PLANE_NOUNS, "curve", "figure", "picture", "plot", "line"),
         cues={"samples": ("point", "sample", "sample point"), "f": ("y", "f", "g")},
+        inlets=(Inlet("f", ("values.result",), needed=False),),
         sets={"logarithmic y axis": {"y_log": True}, "logarithmic x axis": {"x_log": True}}
         | {"log y axis": {"y_log": True}, "log x axis": {"x_log": True}},
     ),

@@ -30,6 +30,7 @@ _LEAD = frozenset(
         "with",
         "is",
         "at",
+        "both",
     ]
 )
 _TO = frozenset(("to", "until", "till", "up", "through", "..", "...", "and"))

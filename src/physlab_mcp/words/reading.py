@@ -12,7 +12,7 @@ from physlab_mcp.dags.references import places_in
 from physlab_mcp.dags.sweep import SweepSpec
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType
-from physlab_mcp.words.algebra_slots import fill_algebra, settle_ode
+from physlab_mcp.words.algebra_slots import fill_algebra, fill_starts, settle_ode
 from physlab_mcp.words.atom_slots import fill_atoms
 from physlab_mcp.words.draft import Clause, Draft, Made
 from physlab_mcp.words.fields import matters, told
@@ -47,7 +47,7 @@ _SWEEPING = frozenset(
 )
 _PREPOSITIONS = frozenset(["with", "using", "from", "on", "by", "through", "of", "upon", "use"])
 _TURNING = frozenset(["not", "without", "no", "except", "instead", "but", "only", "un", "non", "never"])
-_JOINTS = frozenset(("and", ",", "then", ":", ";", ".", "\n"))
+_JOINTS = frozenset(("and", ",", "then", ":", ";", ".", "\n", "when", "where", "while", "if", "as"))
 
 
 class _Evidence(NamedTuple):
@@ -153,6 +153,7 @@ def _fill(draft: Draft) -> None:
     fill_by_phrases(draft)
     fill_texts(draft)
     fill_symbol(draft)
+    fill_starts(draft)
     fill_ranges(draft)
     fill_algebra(draft)
     fill_formulas(draft)
@@ -216,7 +217,7 @@ def settled_words(draft: Draft) -> None:
     pointing += worked_on(draft)
     for at in draft.free("word"):
         word = stem(draft.tokens[at].low)
-        if (
+        if _reporting(draft, at) or (
             word in SMALL_STEMS
             or word in ASKING_STEMS
             or (word in PICTURING_STEMS and draft.type.numeric)
@@ -225,6 +226,13 @@ def settled_words(draft: Draft) -> None:
         ):
             draft.take(at)
     _pointing(draft)
+
+
+def _reporting(draft: Draft, at: int) -> bool:
+    """`report the statistics`: a verb whose object is what the type gives, not the paper."""
+    after = draft.tokens[at + 1].low if at + 2 < len(draft.tokens) else ""
+    lead = after in ("the", "its", "their") and not draft.is_free(at + 2)
+    return draft.tokens[at].low == "report" and lead
 
 
 def _label(draft: Draft) -> None:
@@ -236,12 +244,21 @@ def _label(draft: Draft) -> None:
     tokens = draft.tokens
     start, end = left[0], left[-1] + 1
     lead = [tokens[at].low for at in range(max(0, start - 2), start)]
-    if end >= len(tokens) or tokens[end].low not in (":", ",", "with", "where") or not {"of", "for"} & set(lead):
+    equated = end + 1 < len(tokens) and tokens[end + 1].low == "="
+    if (
+        end >= len(tokens)
+        or not (tokens[end].low in (":", ",", "with", "where") or equated)
+        or not {"of", "for"} & set(lead)
+    ):
         return
     words = [tokens[at] for at in range(start, end)]
     named = any(one.low == "=" for one in tokens[end:])
     if formulas and named and len(words) <= 5 and all(one.kind == "word" and one.low not in _TURNING for one in words):
-        draft.give("title", draft.clause.phrase(range(start, end)).capitalize(), range(start, end))
+        draft.give("title", _capital(draft.clause.phrase(range(start, end))), range(start, end))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _pointing(draft: Draft) -> None:
@@ -255,6 +272,8 @@ def _pointing(draft: Draft) -> None:
         if draft.tokens[at].low not in ("it", "its", "them", "their"):
             continue
         behind = draft.tokens[at - 1].low if at else ""
+        if behind == "of" and at > 1 and draft.tokens[at - 2].kind == "number":
+            continue  # "I need eight of them"
         between = own and any(draft.tokens[i].low in _JOINTS for i in range(own[0], at))
         if not between or behind in _PREPOSITIONS:
             draft.doubt((at,), "it is not clear what this points at.")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from physlab_mcp.words.formulas import GREEK, Formula, read_formula, read_tuple
 from physlab_mcp.words.quantities import read_unit
+from physlab_mcp.words.spoken import half, spoken_number, with_signs
 
 MAX_TEXT = 4000
 
@@ -35,7 +36,19 @@ _GREEK_LETTERS = MappingProxyType(
 )
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "—": " - ", "×": "*", "·": "*", "⋅": "*", "“": '"', "”": '"', "„": '"', "‘": "'", "’": "'"}
-    | {"√": "sqrt", "≤": "<=", "≥": ">=", "→": " to ", "∞": " infinity ", "µ": "µ", "⁺": "+", "⟶": " to "}
+    | {
+        "∂": "d",
+        "⟨": "<",
+        "⟩": ">",
+        "√": "sqrt",
+        "≤": "<=",
+        "≥": ">=",
+        "→": " to ",
+        "∞": " infinity ",
+        "µ": "µ",
+        "⁺": "+",
+        "⟶": " to ",
+    }
 )
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
@@ -54,6 +67,8 @@ _LINE = re.compile(
     r"(Lyman|Ly|Balmer|H|Paschen|Pa|Brackett|Pfund|Humphreys)[\s-]*(alpha|beta|gamma|delta|epsilon)\b", re.IGNORECASE
 )
 _DERIVED = re.compile(r"(?:d([a-z])\s*/\s*dt|([a-z])')(?=\s*=)")
+_OPERATOR = re.compile(r"d(?:\^?([2-9]))?\s?/\s?d([a-zA-Z])(?:\^?([2-9]))?(?![\w'])")
+_MEAN = re.compile(r"<\s?([xpHE])\s?(?:\^|\*\*)?\s?(2?)\s?>")
 _SPACE_WORD = re.compile(r"([123])-?D\b")
 _OF = re.compile(r"([A-Za-z])\s?\(\s*[a-z](?:\s*,\s*[a-z])*\s*\)(?=\s*=(?!=))")
 _AT = re.compile(r"[a-z]'*\(\s*[-+\d.]+\s*\)(?=\s*=(?!=))")
@@ -62,33 +77,6 @@ _MANY = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?")
 _WORD = re.compile(r"[^\W\d_](?:[^\W_]|_(?=\w))*")
 _MARK = re.compile(r"<=|>=|==|\+/-|\.\.\.?|->|\r?\n|[^\w\s]|_")
 
-_SMALL = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
-_NUMBER_WORDS = MappingProxyType(
-    dict(zip(_SMALL, range(21), strict=True))
-    | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "eighty": 80, "hundred": 100, "dozen": 12}
-)
 _ELEMENTS = [
     "H",
     "He",
@@ -195,7 +183,7 @@ def plain(text: str) -> str:
         if letter in text and not (letter == "μ" and re.search(r"\dμ|\sμ[a-z]", text)):
             text = re.sub(rf"(?<=\w){letter}", f" {name}", text)
             text = re.sub(rf"{letter}(?=\w)", f"{name} ", text).replace(letter, name)
-    text = re.sub(r"\bminus (?=infinity\b)", "-", text, flags=re.IGNORECASE)
+    text = with_signs(re.sub(r"\bminus (?=infinity\b)", "-", text, flags=re.IGNORECASE))
     text = re.sub(r"(?<=\s)\+-(?=\s+\d)", "±", text)
     text = re.sub(r"(?<![\w|>)\]])\|(?! )([^|<>\n]{1,60})(?<! )\|(?![\w|>(])", r"abs(\1)", text)
     return re.sub(r"\bhbar ?\* ?omega(?= ?=)", "hbar omega", text)
@@ -244,7 +232,15 @@ def _special(text: str, place: int) -> Token | None:
 
 
 def _named(text: str, place: int) -> Token | None:
-    """`dx/dt =`, `3D`, `f(x) =`, `y(0) =`."""
+    """`dx/dt =`, `d/dx`, `<x^2>`, `3D`, `f(x) =`, `y(0) =`."""
+    taken = _OPERATOR.match(text, place)
+    if taken and taken.group(1) == taken.group(3):
+        order = int(taken.group(1) or 1)
+        return Token("word", taken.group(), place, taken.end(), "d/dx", (order, taken.group(2)))
+    mean = _MEAN.match(text, place)
+    if mean:
+        name = "H" if mean.group(1) in "HE" else mean.group(1) + mean.group(2)
+        return Token("word", mean.group(), place, mean.end(), f"<{name.lower()}>", name)
     named = _DERIVED.match(text, place)
     if named:
         return Token("word", named.group(), place, named.end(), f"d{named.group(1) or named.group(2)}")
@@ -261,7 +257,14 @@ def _named(text: str, place: int) -> Token | None:
 
 
 def _numeral(text: str, place: int) -> Token | None:
-    """Infinity, and numbers with thousands' commas."""
+    """Numbers in words, infinity, and numbers with thousands' commas."""
+    spoken = spoken_number(text, place)
+    if spoken is not None:
+        return _with_unit(text, place, spoken[1], spoken[0])
+    behind = half(text, place)
+    unit = read_unit(text, behind) if behind is not None else None
+    if unit is not None:
+        return Token("number", text[place : unit.end], place, unit.end, value=0.5, unit=unit.text)
     endless = _INFINITE.match(text, place)
     if endless:
         value = float("-inf") if endless.group(1) == "-" else float("inf")
@@ -357,6 +360,4 @@ def _word(text: str, place: int) -> Token:
         short = re.match(r"'(re|d|ll|ve|t|m)\b", text[end:])
         end += short.end() if short else 0
     low = word.lower()
-    if low in _NUMBER_WORDS:
-        return Token("number", text[place:end], place, end, value=_NUMBER_WORDS[low])
     return Token("word", text[place:end], place, end, low)
