@@ -14,7 +14,7 @@ import anyio
 import msgspec
 
 from physlab_mcp.artifacts.blobs import Blobs
-from physlab_mcp.backends.base import Backend
+from physlab_mcp.backends.base import Backend, Measured
 from physlab_mcp.engine.cache_report import CacheReport
 from physlab_mcp.engine.feed import Feed
 from physlab_mcp.engine.link import Link
@@ -28,6 +28,7 @@ from physlab_mcp.errors import ConflictError, NotFoundError, RequestError, Unava
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.artifact import ArtifactRef
+from physlab_mcp.schemas.capacity import ONE_CORE, Amount
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle, prefix_of
@@ -151,6 +152,11 @@ class Engine(Listings):
         await self.store.request(made)
         await self._wake()
 
+    def capacity(self, backend: str = "local") -> Amount:
+        """What a backend has for jobs now; one core where it does not say."""
+        reader = self._readers.get(backend)
+        return reader.capacity() if isinstance(reader, Measured) else ONE_CORE
+
     # -- watching --------------------------------------------------------------------------------------------
 
     async def status(self, handle: str, *, owner: str, since_seq: int = 0, limit: int = 50) -> Status:
@@ -184,10 +190,10 @@ class Engine(Listings):
         elif prefix in ("run", "sweep"):
             plan = await self.store.get_plan(handle)
             if plan is not None and plan.plan.owner == owner:
-                return plan_status(plan)
+                return await self.with_reason(plan_status(plan))
             run = await self.store.get_run(handle) if plan is None else None
             if run is not None and run.owner == owner:
-                return run_status(run)
+                return await self.with_reason(run_status(run))
         elif prefix == "series":
             series = await self.store.get_series(handle)
             if series is not None and series.owner == owner:

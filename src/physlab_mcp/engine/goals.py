@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from physlab_mcp.engine.expansion import Expander
+from physlab_mcp.errors import PhyslabError
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job_state import JobState
@@ -15,6 +17,7 @@ from physlab_mcp.schemas.result import NodeResult
 from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.stores.base import Change, Store, TurnView
 
+logger = logging.getLogger(__name__)
 _PAGE = 200
 _values = msgspec.json.Decoder(NodeResult).decode
 
@@ -40,12 +43,19 @@ class Goals:
             if change.new.state is JobState.SUCCEEDED and change.old.sweep_id and change.old.run_id:
                 runs.setdefault(change.old.sweep_id, {})[change.old.run_id] = None
         for sweep_id, run_ids in runs.items():
-            if sweep_id not in self._plans:
-                await self._meet(sweep_id)
-            plan = self._plans[sweep_id]
-            if plan is not None and sweep_id not in self._reached:
-                found = [run for run_id in run_ids if (run := await self._store.get_run(run_id)) is not None]
-                await self._evaluate(plan, found)
+            try:
+                await self._look_at(sweep_id, run_ids)
+            except PhyslabError as error:  # met again at the next success, and then all of its points are looked at
+                logger.warning("the goal of %s was not looked at: %s", sweep_id, error)
+                self._plans.pop(sweep_id, None)
+
+    async def _look_at(self, sweep_id: str, run_ids: Iterable[str]) -> None:
+        if sweep_id not in self._plans:
+            await self._meet(sweep_id)
+        plan = self._plans[sweep_id]
+        if plan is not None and sweep_id not in self._reached:
+            found = [run for run_id in run_ids if (run := await self._store.get_run(run_id)) is not None]
+            await self._evaluate(plan, found)
 
     async def _meet(self, sweep_id: str) -> None:
         if len(self._plans) > 1000:

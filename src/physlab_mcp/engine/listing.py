@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from physlab_mcp.engine.views import job_status, plan_status, series_status
+import msgspec
+
+from physlab_mcp.engine.views import is_idle, job_status, plan_status, series_status, waiting_reason
 from physlab_mcp.schemas.job_state import TERMINAL, JobState
 from physlab_mcp.schemas.status import Status
 from physlab_mcp.stores.base import JobQuery, Store
+
+_LOOKED_AT = 50  # waiting jobs of a run or sweep; they mostly wait for the same
 
 
 class Listings:
     """The listing part of the engine's client side."""
 
     store: Store
+
+    async def with_reason(self, status: Status) -> Status:
+        """The view of a run or sweep, with what it waits for where nothing of it is under way."""
+        if not is_idle(status):
+            return status
+        one_run = status.kind == "run" and status.plan is None
+        query = JobQuery(
+            run_id=status.id if one_run else None, plan_id=None if one_run else status.id, states=(JobState.PENDING,),
+            oldest_first=True, limit=_LOOKED_AT,
+        )  # fmt: skip
+        found = waiting_reason(await self.store.find_jobs(query))
+        return status if found is None else msgspec.structs.replace(status, reason=found)
 
     async def _told(self, seqs: Sequence[int]) -> None:
         """Sync before anybody is told of an end that a power loss could undo."""
@@ -61,7 +77,7 @@ class Listings:
             for one in page:
                 status = plan_status(one)
                 if states is None or status.state in states:
-                    found.append((one.pk, status))
+                    found.append((one.pk, await self.with_reason(status)))
             await self._told([one.last_seq for one in page if one.ended_at])
             if len(page) < limit:
                 break

@@ -190,9 +190,7 @@ class Loop:
             if seen:
                 self._kept.append((backend, seen))
         kill_point("engine.after_drain")
-        drafts = self._drafts(now)
-        stale = drafts.pop("", None)
-        changes = [change for draft in drafts.values() if (change := draft.change()) is not None]
+        changes, stale = self._changes(now)
         placement = Placement(
             backends=self._backends, registry=self._registry, blobs=self._blobs, claimer=self._lead.claimer, now=now,
             lease_s=self._lease_s, most=MOST_A_TURN, approve_commands=self._approve_commands,
@@ -208,21 +206,10 @@ class Loop:
                 partial(begin_occurrences, now=now),
                 self._expand,
             ]
-        stage = iter(first)
-
-        def decide(view: TurnView) -> list[Change]:
-            for step in stage:
-                answer = step(view)
-                if answer:
-                    decided.extend(answer)
-                    return answer
-            answer = placement.decide(view)
-            decided.extend(answer)
-            return answer
-
         await self._expansion.load_dags()
         kill_point("engine.before_intent")
         try:
+            decide = _one_after_another(first, placement.decide, decided)
             done = await self._store.turn(self._lead, changes, decide, now=now, lease_s=self._lease_s)
         except BaseException:
             self._unplace(placement.reserved)
@@ -232,8 +219,6 @@ class Loop:
         self._remember([*changes, *decided], done.refused)
         self._refused = [c for c in decided if c.new.state is JobState.FAILED and c.old.sweep_id]
         self._acknowledge()
-        await self._goals.look(changes)
-        self._look = self._look or self._goals.open
         await self._dispatch(placement, done.refused)
         kill_point("engine.before_notify")
         if done.wrote:
@@ -241,6 +226,8 @@ class Loop:
         if changes or decided:
             self._busy_until = now
         self._next_at = done.next_at
+        await self._goals.look(changes)
+        self._look = self._look or self._goals.open
         self._again = (
             self._goals.open
             or placement.unfinished
@@ -280,6 +267,12 @@ class Loop:
 
     def _requests_of(self, now: float) -> Callable[[TurnView], list[Change]]:
         return lambda view: self._requests.decide(view, now)
+
+    def _changes(self, now: float) -> tuple[list[Change], Draft | None]:
+        """What was seen, as changes; and what came from an older dispatch."""
+        drafts = self._drafts(now)
+        stale = drafts.pop("", None)
+        return [change for draft in drafts.values() if (change := draft.change()) is not None], stale
 
     def _drafts(self, now: float) -> dict[str, Draft]:
         """Everything seen since the last commit, per job; under "" what came from an older dispatch."""
@@ -362,6 +355,24 @@ class Loop:
             self._next_renew = now + self._lease_s / 3
             if any(job.lease_until < now + self._lease_s / 2 for job in self._live.values()):
                 await self._store.renew(self._lead.claimer, until=now + self._lease_s)
+
+
+def _one_after_another(
+    first: Sequence[Callable[[TurnView], list[Change]]],
+    last: Callable[[TurnView], list[Change]],
+    decided: list[Change],
+) -> Callable[[TurnView], list[Change]]:
+    """Each of `first` once, until one has changes; then `last` again and again. All their changes go into `decided`."""
+    stage = iter(first)
+
+    def decide(view: TurnView) -> list[Change]:
+        answer = next((answer for step in stage if (answer := step(view))), None)
+        if answer is None:
+            answer = last(view)
+        decided.extend(answer)
+        return answer
+
+    return decide
 
 
 def _is_abroad(job: Job) -> bool:

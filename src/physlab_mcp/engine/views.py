@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from physlab_mcp.schemas.job import Job, Reason
@@ -60,6 +61,21 @@ def plan_status(state: PlanState, *, now: float | None = None) -> Status:
         dag_id=plan.dag_id, session_id=plan.session_id, created_at=plan.created_at, started_at=state.started_at,
         ended_at=state.ended_at, plan=plan, last_seq=state.last_seq,
     )  # fmt: skip
+
+
+def is_idle(status: Status) -> bool:
+    """Whether a run or sweep has work left and nothing of it is under way: its jobs then say what it waits for."""
+    return status.state in ("pending", "running") and not any(status.counts.get(s.value) for s in ABROAD)
+
+
+def waiting_reason(jobs: Iterable[Job]) -> Reason | None:
+    """What pending jobs wait for, in words: a window or time before a free slot; None where none of them says."""
+    told = [job.reason for job in jobs if job.reason.text]
+    for code in (ReasonCode.WINDOW, ReasonCode.SLOT):
+        found = next((one for one in told if one.code is code), None)
+        if found is not None:
+            return found
+    return None
 
 
 def series_status(series: Series) -> Status:
