@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
-from physlab_mcp.analysis.collect import rows_of
-from physlab_mcp.analysis.table import table
-from physlab_mcp.dags.sweep import read_sweep
+from physlab_mcp.analysis.points import read_points
+from physlab_mcp.analysis.table import PointRow, table
+from physlab_mcp.dags.sweep import metric_name, read_sweep
 from physlab_mcp.errors import NotFoundError
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.stores.base import Store
@@ -16,6 +17,8 @@ from physlab_mcp.stores.base import Store
 
 async def table_of(store: Store, sweep_id: str) -> Any:
     """The points that were expanded so far as a pandas DataFrame: see `table.table`.
+
+    Its metrics are those that the sweep block names, else all scalars of all nodes.
 
     Raises:
         NotFoundError: there is no such sweep.
@@ -29,14 +32,22 @@ async def table_of(store: Store, sweep_id: str) -> Any:
         )
     spec = read_sweep(state.plan.sweep)
     dag = msgspec.convert(await store.get("dag", state.plan.dag_id), Dag)
-    rows = [
-        row async for row in rows_of(store, sweep_id, derived=tuple(spec.derived or ()), metrics=spec.metrics or ())
-    ]
+    wanted = [metric_name(name) for name in spec.metrics]
+    rows: list[PointRow] = []
+    while page := await read_points(store, sweep_id, spec.names, after_index=rows[-1].index if rows else -1):
+        rows += [_with_metrics(point.row(), wanted) for point in page]
     return table(
         rows,
         params=spec.names,
-        derived=tuple(spec.derived or ()),
+        derived=tuple(spec.derived),
+        metrics=wanted,
         tasks=[node.id for node in dag.nodes],
         sweep_id=sweep_id,
         title=state.plan.title,
     )
+
+
+def _with_metrics(row: PointRow, wanted: Collection[str]) -> PointRow:
+    if not wanted:
+        return row
+    return msgspec.structs.replace(row, metrics={name: row.metrics[name] for name in wanted if name in row.metrics})

@@ -14,16 +14,16 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from physlab_mcp.analysis import points
 from physlab_mcp.errors import NotFoundError, RequestError, UnavailableError
-from physlab_mcp.library import points
 from physlab_mcp.library.bridge import Bridge
 from physlab_mcp.library.progress import ProgressBar, say
 from physlab_mcp.library.results import Results
 from physlab_mcp.library.submission import OWNER, RECORD, Options, Record, submit
 
 if TYPE_CHECKING:
+    from physlab_mcp.analysis.points import Point
     from physlab_mcp.lab import Lab
-    from physlab_mcp.library.points import Point
     from physlab_mcp.library.workflow import ExperimentalWorkflow
     from physlab_mcp.schemas.status import Status
 
@@ -281,8 +281,8 @@ class Engine:
 
         async def work(lab: Lab, *, index: int) -> list[Point]:
             if handle.startswith("run-"):
-                return await points.read_single(lab, handle) if index < 0 else []
-            return await points.read_points(lab, handle, names, after_index=index, limit=_PAGE)
+                return await points.read_single(lab.store, handle) if index < 0 else []
+            return await points.read_points(lab.store, handle, names, after_index=index, limit=_PAGE)
 
         while True:
             page = self._bridge.call(partial(work, index=after))
@@ -301,7 +301,7 @@ class Engine:
 
     def _loaded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         async def work(lab: Lab) -> dict[str, Any]:
-            return points.loaded(lab, values)
+            return points.loaded(lab.blobs, values)
 
         return self._bridge.call(work)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from physlab_mcp.analysis.points import Point, TaskOutcome
 from physlab_mcp.errors import NotFoundError, RequestError
-from physlab_mcp.library.points import Point, TaskOutcome
 
 if TYPE_CHECKING:
     from physlab_mcp.analysis.figures.chart import Chart

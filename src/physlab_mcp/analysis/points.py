@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from physlab_mcp.library.submission import OWNER
 from physlab_mcp.nodes.function_values import Decoder, number_of
 from physlab_mcp.schemas.result import Failure, NodeResult
 from physlab_mcp.schemas.run import run_state
 
 if TYPE_CHECKING:
     from physlab_mcp.analysis.table import PointRow
-    from physlab_mcp.lab import Lab
+    from physlab_mcp.artifacts.blobs import Blobs
     from physlab_mcp.schemas.run import Run
+    from physlab_mcp.stores.base import NodeOutcome, Store
 
 _result = msgspec.json.Decoder(NodeResult).decode
 _failure = msgspec.json.Decoder(Failure).decode
@@ -89,24 +89,24 @@ class Point(msgspec.Struct, frozen=True):
 
 
 async def read_points(
-    lab: Lab, handle: str, names: Sequence[str], *, after_index: int, limit: int = _PAGE
+    store: Store, handle: str, names: Sequence[str], *, after_index: int = -1, limit: int = _PAGE
 ) -> list[Point]:
     """The points behind `after_index` that were expanded, in order; `names`: the base parameters."""
-    runs = await lab.engine.runs_of(handle, owner=OWNER, after_index=after_index, limit=limit)
-    outcomes = await lab.store.outcomes([run.id for run in runs]) if runs else {}
+    runs = await store.find_runs(handle, after_index=after_index, limit=limit)
+    outcomes = await store.outcomes([run.id for run in runs]) if runs else {}
     return [point_of(run, outcomes.get(run.id, ()), names) for run in runs]
 
 
-async def read_single(lab: Lab, run_id: str) -> list[Point]:
+async def read_single(store: Store, run_id: str) -> list[Point]:
     """The one point of a run without a sweep."""
-    run = await lab.store.get_run(run_id)
+    run = await store.get_run(run_id)
     if run is None:
         return []
-    outcomes = await lab.store.outcomes([run_id])
+    outcomes = await store.outcomes([run_id])
     return [point_of(run, outcomes.get(run_id, ()), ())]
 
 
-def point_of(run: Run, outcomes: Iterable[Any], names: Sequence[str]) -> Point:
+def point_of(run: Run, outcomes: Iterable[NodeOutcome], names: Sequence[str]) -> Point:
     """A point from its run and the outcomes of its jobs."""
     from physlab_mcp.dags.sweep import point_id
 
@@ -125,7 +125,7 @@ def point_of(run: Run, outcomes: Iterable[Any], names: Sequence[str]) -> Point:
     )
 
 
-def _outcome(one: Any) -> TaskOutcome:
+def _outcome(one: NodeOutcome) -> TaskOutcome:
     state = one.state.value
     took = max(0.0, one.ended_at - one.started_at) if one.ended_at and one.started_at else None
     if state == "succeeded" and one.body is not None:
@@ -146,9 +146,9 @@ def _values(result: NodeResult) -> dict[str, Any]:
     return pick(result, "*", node="")
 
 
-def loaded(lab: Lab, values: Mapping[str, Any]) -> dict[str, Any]:
+def loaded(blobs: Blobs, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with arrays, tables and objects read from their artifacts; a file is the path of its bytes."""
     from physlab_mcp.nodes.io import NodeIO
 
-    decoder = Decoder(NodeIO(job_id="", blobs=lab.blobs), None)
+    decoder = Decoder(NodeIO(job_id="", blobs=blobs), None)
     return {name: decoder.value(value) for name, value in values.items()}
