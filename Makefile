@@ -18,8 +18,17 @@ demo: env ## run the packaged hydrogen experiment
 	@$(RUN) physlab demo
 	@echo; echo "(Here, say .venv/bin/physlab for physlab.)"
 
-test: env tools check ## everything: format, lint, types, import direction, tests
-	$(RUN) pytest -n 2 --dist loadfile
+# These tests alone are measured, in every process they start; the others run as fast as they can.
+MEASURED := $(addprefix tests/,analysis artifacts contracts dags engine library schemas testing tools)
+
+test: env tools check ## everything: format, lint, types, import direction, tests, coverage
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@failed=0; \
+	COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/build/coverage/part" \
+	  $(RUN) pytest -n 2 --dist loadfile $(MEASURED) || failed=1; \
+	$(RUN) pytest -n 2 --dist loadfile $(addprefix --ignore=,$(MEASURED)) || failed=1; \
+	$(RUN) python scripts/check_coverage.py || failed=1; \
+	exit $$failed
 
 check: env ## the static part of `test`
 	$(RUN) ruff format --check .

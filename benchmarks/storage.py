@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import time
-from contextlib import closing
+from contextlib import chdir, closing
 from pathlib import Path
 
 import anyio
@@ -21,7 +21,8 @@ from physlab_mcp.library.workflow import ExperimentalWorkflow
 from physlab_mcp.schemas.result import NodeResult
 from physlab_mcp.stores.sqlite import SQLiteStore
 
-_SETTLE_S = 60.0
+_SETTLE_S = 120.0
+_QUIET_S = 4.0
 _decode = msgspec.json.Decoder(NodeResult).decode
 
 
@@ -68,26 +69,32 @@ async def _run(options: Options) -> list[Row]:
 
 async def _sweep(lab: Lab, size: int, points: int) -> None:
     flow = workflow(size, points)
-    handle = await submit(lab, flow, flow.validate(), Submission())
+    with chdir(lab.data.root):  # not in a repository, whose uncommitted changes would be kept too
+        handle = await submit(lab, flow, flow.validate(), Submission())
     status = await lab.engine.wait(handle, owner=OWNER, timeout_s=600, until_end=True)
     if status.state != "succeeded" or status.counts.get("succeeded") != points:
         raise RuntimeError(f"{handle} is {status.state} with {status.counts}; {points} successes were wanted.")
 
 
 async def _settled(root: Path) -> None:
-    """Until the engine has put its house in order: the files below `root` stopped changing."""
-    before, since = -1, time.monotonic()
+    """Until the idle engine has put its house in order: the database stopped changing."""
+    before, since = (), time.monotonic()
     with anyio.fail_after(_SETTLE_S):
-        while time.monotonic() - since < 3:
-            now = _pages(root / "physlab.db")
+        while time.monotonic() - since < _QUIET_S:
+            now = _looks(root / "physlab.db")
             if now != before:
                 before, since = now, time.monotonic()
             await anyio.sleep(0.2)
 
 
-def _pages(file: Path) -> int:
+def _looks(file: Path) -> tuple[int, ...]:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
-        return connection.execute("PRAGMA page_count").fetchone()[0]
+        sizes = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")]
+        rows = [
+            connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
+            for name in ("events", "segments", "volumes")
+        ]
+    return (*sizes, *rows)
 
 
 def _weigh(root: Path) -> tuple[int, int, int, int]:
@@ -99,7 +106,8 @@ def _weigh(root: Path) -> tuple[int, int, int, int]:
     connection.close()
     values, meta = anyio.run(_results, file, ids)
     database = file.stat().st_size
-    total = sum(one.stat().st_size for one in root.rglob("*") if one.is_file())
+    # What the spools hold is in the store by now: the engine truncates them when they have grown.
+    total = sum(one.stat().st_size for one in root.rglob("*") if one.is_file() and one.suffix != ".spool")
     return values, meta, database, total - database
 
 

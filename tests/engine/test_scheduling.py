@@ -13,7 +13,6 @@ import pytest
 from physlab_mcp.engine.forecast import forecast, tasks_of
 from physlab_mcp.engine.node_view import node_view
 from physlab_mcp.engine.utilisation import from_events, of_jobs
-from physlab_mcp.schemas.capacity import Amount, Occupied, amount_of
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
 from physlab_mcp.schemas.schedule import read_schedule
@@ -31,43 +30,18 @@ def node(name: str, value: Any = 0, needs: str = "", **more: Any) -> dict[str, A
     return {"id": name, "tool": "flow", "method": "passthrough", "params": params, **more}
 
 
-class Machine(ScriptedBackend):
-    """A scripted backend that says what it has, so that jobs are packed on it."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        super().__init__(clock, lambda _one: Outcome(), slots=4)
-        self._here: dict[str, tuple[Job, float]] = {}
-        self._time = clock
-
-    def place(self, job: Job) -> str | None:
-        placed = super().place(job)
-        if placed is not None:
-            self._here[job.id] = (job, self._time())
-        return placed
-
-    def capacity(self) -> Amount:
-        return Amount(self.slots, 1 << 34, 0)
-
-    def occupied(self) -> list[Occupied]:
-        return [
-            Occupied(amount_of(job.spec.resources), since, (job,))
-            for job, since in self._here.values()
-            if job.id in self._placed
-        ]
-
-
 @pytest.fixture
 def clock() -> VirtualClock:
     return VirtualClock(NOON)
 
 
 @pytest.fixture
-def machine(clock: VirtualClock) -> Machine:
-    return Machine(clock)
+def machine(clock: VirtualClock) -> ScriptedBackend:
+    return ScriptedBackend(clock, lambda _one: Outcome(), slots=4)
 
 
 @pytest.fixture
-async def lab(machine: Machine, clock: VirtualClock, tmp_path: Path) -> AsyncIterator[VirtualLab]:
+async def lab(machine: ScriptedBackend, clock: VirtualClock, tmp_path: Path) -> AsyncIterator[VirtualLab]:
     async with VirtualLab.open(machine, clock, blobs=tmp_path) as opened:
         yield opened
 
@@ -86,7 +60,9 @@ async def started(lab: VirtualLab, run: str) -> dict[str, float]:
     }
 
 
-async def test_a_sweep_learns_and_its_second_run_uses_the_cores(lab: VirtualLab, machine: Machine, clock: VirtualClock):
+async def test_a_sweep_learns_and_its_second_run_uses_the_cores(
+    lab: VirtualLab, machine: ScriptedBackend, clock: VirtualClock
+):
     rng = random.Random(0)
     seconds = [rng.lognormvariate(0, 1) for _ in range(400)]
     machine.slots = 16
@@ -106,7 +82,9 @@ async def test_a_sweep_learns_and_its_second_run_uses_the_cores(lab: VirtualLab,
     assert shares[1] > shares[0]
 
 
-async def test_work_waits_for_its_window_and_says_until_when(lab: VirtualLab, machine: Machine, clock: VirtualClock):
+async def test_work_waits_for_its_window_and_says_until_when(
+    lab: VirtualLab, machine: ScriptedBackend, clock: VirtualClock
+):
     run = await lab.submit(ONE, schedule=NIGHTS)
     await lab.settle()
     job = await only_job(lab, run)
@@ -116,7 +94,7 @@ async def test_work_waits_for_its_window_and_says_until_when(lab: VirtualLab, ma
     assert await started(lab, run) == {"a": 10.0}
 
 
-async def test_what_becomes_ready_after_the_window_closed_waits_for_the_next(lab: VirtualLab, machine: Machine):
+async def test_what_becomes_ready_after_the_window_closed_waits_for_the_next(lab: VirtualLab, machine: ScriptedBackend):
     machine.script = lambda _one: Outcome(seconds=11 * H, values={"value": 1})
     run = await lab.submit({"nodes": [node("a"), node("b", needs="a")]}, schedule=NIGHTS)
     assert await lab.run_to_end(run) == "succeeded"
@@ -124,7 +102,7 @@ async def test_what_becomes_ready_after_the_window_closed_waits_for_the_next(lab
 
 
 async def test_learned_work_starts_only_where_it_fits_the_window(
-    lab: VirtualLab, machine: Machine, clock: VirtualClock
+    lab: VirtualLab, machine: ScriptedBackend, clock: VirtualClock
 ):
     machine.script = lambda _one: Outcome(seconds=3 * H, values={"value": 1})
     assert await lab.run_to_end(await lab.submit(ONE)) == "succeeded"  # until 15:00
@@ -136,7 +114,9 @@ async def test_learned_work_starts_only_where_it_fits_the_window(
     assert await started(lab, run) == {"a": 34.0}
 
 
-async def test_start_now_lifts_the_window_for_all_that_follows_and_is_recorded(lab: VirtualLab, machine: Machine):
+async def test_start_now_lifts_the_window_for_all_that_follows_and_is_recorded(
+    lab: VirtualLab, machine: ScriptedBackend
+):
     machine.script = lambda _one: Outcome(seconds=H, values={"value": 1})
     run = await lab.submit({"nodes": [node("a"), node("b", needs="a")]}, schedule=NIGHTS)
     await lab.pass_until(NOON.timestamp() + H)
@@ -156,7 +136,7 @@ async def test_after_the_longest_wait_it_runs_or_fails(lab: VirtualLab, after: s
 
 
 async def test_a_large_job_is_not_starved_and_says_what_it_waits_for(
-    lab: VirtualLab, machine: Machine, clock: VirtualClock
+    lab: VirtualLab, machine: ScriptedBackend, clock: VirtualClock
 ):
     machine.script = lambda _one: Outcome(seconds=100.0, values={"value": 1})
     small = {"space": {"a.value": {"range": [1, 40, 1]}}}
@@ -175,7 +155,7 @@ async def test_a_large_job_is_not_starved_and_says_what_it_waits_for(
     assert machine.busy == 4
 
 
-async def test_short_work_fills_the_gap_before_a_large_job(lab: VirtualLab, machine: Machine):
+async def test_short_work_fills_the_gap_before_a_large_job(lab: VirtualLab, machine: ScriptedBackend):
     machine.script = lambda one: Outcome(seconds=100.0 if one.params["value"] < 10 else 10.0, values={"value": 1})
     for value in (1, 20, 20):  # learn both
         assert await lab.run_to_end(await lab.submit({"nodes": [node("a", value)]}, use_cache=False)) == "succeeded"
@@ -189,7 +169,7 @@ async def test_short_work_fills_the_gap_before_a_large_job(lab: VirtualLab, mach
 
 
 async def test_capacity_that_changes_while_work_runs_is_followed(
-    lab: VirtualLab, machine: Machine, clock: VirtualClock
+    lab: VirtualLab, machine: ScriptedBackend, clock: VirtualClock
 ):
     machine.script = lambda _one: Outcome(seconds=100.0, values={"value": 1})
     handle = await lab.submit(ONE, sweep={"space": {"a.value": {"range": [1, 30, 1]}}}, use_cache=False)
@@ -202,7 +182,9 @@ async def test_capacity_that_changes_while_work_runs_is_followed(
     assert await lab.run_to_end(handle) == "succeeded"
 
 
-async def test_what_the_machine_has_not_is_left_out_where_that_is_allowed_and_told(lab: VirtualLab, machine: Machine):
+async def test_what_the_machine_has_not_is_left_out_where_that_is_allowed_and_told(
+    lab: VirtualLab, machine: ScriptedBackend
+):
     machine.script = lambda _one: Outcome(values={"value": 1})
     wish = {"cpu": 64, "gpu": 1, "require": False}
     run = await lab.submit({"nodes": [node("a", resources=wish)]})
@@ -216,13 +198,15 @@ async def test_what_the_machine_has_not_is_left_out_where_that_is_allowed_and_to
     ]  # fmt: skip
 
 
-async def test_the_schedule_s_priority_is_its_jobs_(lab: VirtualLab, machine: Machine):
+async def test_the_schedule_s_priority_is_its_jobs_(lab: VirtualLab, machine: ScriptedBackend):
     run = await lab.submit(ONE, schedule={"policy": "priority", "priority": 7})
     assert await lab.run_to_end(run) == "succeeded"
     assert (await only_job(lab, run)).priority == 7
 
 
-async def test_a_guess_refuses_nothing_but_what_is_known_to_be_too_long_is_refused(lab: VirtualLab, machine: Machine):
+async def test_a_guess_refuses_nothing_but_what_is_known_to_be_too_long_is_refused(
+    lab: VirtualLab, machine: ScriptedBackend
+):
     machine.script = lambda _one: Outcome(seconds=11 * H, values={"value": 1})
     assert await lab.run_to_end(await lab.submit({"nodes": [node("a", 1)]})) == "succeeded"
     assert await lab.run_to_end(await lab.submit({"nodes": [node("a", 2)]}, schedule=NIGHTS)) == "succeeded"
@@ -232,7 +216,7 @@ async def test_a_guess_refuses_nothing_but_what_is_known_to_be_too_long_is_refus
 
 
 async def test_the_forecast_of_waiting_jobs_is_what_the_engine_then_does(
-    lab: VirtualLab, machine: Machine, clock: VirtualClock
+    lab: VirtualLab, machine: ScriptedBackend, clock: VirtualClock
 ):
     machine.slots = 3
     machine.script = lambda one: Outcome(seconds=H * (1 + one.params["value"] % 5), values={"value": 1})

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from physlab_mcp.engine.forecast import Task, forecast, lower_bound_s
-from physlab_mcp.engine.utilisation import Busy, from_events, of_jobs, utilisation
+from physlab_mcp.engine.utilisation import Busy, from_events, lanes, of_jobs, utilisation
 from physlab_mcp.engine.windows import Calendar
 from physlab_mcp.schemas.capacity import Amount
 from physlab_mcp.schemas.event import Event
@@ -165,3 +165,42 @@ def test_use_is_measured_from_events_with_attempts_and_pauses() -> None:
     ]  # fmt: skip
     found = from_events(events, slots=2, cpus={"b": 2.0})
     assert (found.busy_core_s, found.span_s) == (8 + 4 * 2, 10)
+
+
+def test_what_ran_stands_on_the_lowest_core_that_was_free() -> None:
+    def job(name: str, start: float, end: float, cpus: float = 1, state: JobState = JobState.SUCCEEDED) -> Job:
+        spec = JobSpec(resources=Resources(cpu=cpus))
+        return Job(id=name, kind="node", node_id=name, spec=spec, state=state, started_at=start, ended_at=end)
+
+    jobs = [
+        job("wide", 10, 20, 2),
+        job("a", 1, 10),
+        job("b", 2, 5),
+        job("c", 5, 9),
+        job("cached", 0, 0),
+        job("runs", 20, 0, state=JobState.RUNNING),
+    ]
+    rows = [(row["slot"], row["started_at"], row["ended_at"], row["label"]) for row in lanes(jobs, now=25.0)]
+    assert rows == [
+        (0, 1, 10, "a"), (1, 2, 5, "b"), (1, 5, 9, "c"), (0, 10, 20, "wide"), (1, 10, 20, "wide"), (0, 20, 25, "runs"),
+    ]  # fmt: skip
+    assert [row["label"] for row in lanes(jobs)] == ["a", "b", "c", "wide", "wide"]
+
+
+def test_short_jobs_of_one_worker_end_when_the_next_one_begins() -> None:
+    told = dict.fromkeys(("x", "y", "z"), 10.0)  # the engine learnt of all three ends at once
+    jobs = [
+        Job(
+            id=name,
+            kind="node",
+            spec=JobSpec(),
+            state=JobState.SUCCEEDED,
+            native_id="w1",
+            started_at=start,
+            ended_at=end,
+        )
+        for start, (name, end) in zip((1.0, 4.0, 7.0), told.items(), strict=True)
+    ]
+    used = of_jobs(jobs, slots=1)
+    assert (used.busy_core_s, used.share, used.peak) == (9.0, 1.0, 1.0)
+    assert {row["slot"] for row in lanes(jobs)} == {0}

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from physlab_mcp.errors import RequestError
-from physlab_mcp.library.drafting import degraded, node_resources
+from physlab_mcp.library.drafting import node_resources
 from physlab_mcp.library.workflow import ExperimentalWorkflow
 
 
@@ -92,15 +92,11 @@ def test_all_defects_stand_in_the_details_the_unpicklable_function_too():
     assert any("lock" in one["message"] and "cannot pickle" in one["message"] for one in told.value.details)
 
 
-def test_resources_are_read_and_lowered_to_what_there_is():
-    assert node_resources("t", {"cpu_cores": 2, "memory_gb": 1.5, "gpu": True, "max_runtime_hours": 1.5}) == {
-        "cpu": 2, "memory": "1500000000", "gpu": 1, "time_limit": "1:30:00",
-    }  # fmt: skip
+def test_resources_are_read_and_left_out_by_the_engine_unless_they_are_required():
+    asked = {"cpu_cores": 2, "memory_gb": 1.5, "gpu": True, "max_runtime_hours": 1.5}
+    read = {"cpu": 2, "memory": "1500000000", "gpu": 1, "time_limit": "1:30:00"}
+    assert node_resources("t", asked) == {**read, "require": False}
+    assert node_resources("t", {**asked, "require": True}) == {**read, "require": True}
+    assert node_resources("t", {"require": True}) == {}
     with pytest.raises(RequestError, match="no resource 'cpus'"):
         workflow().set_resource_requirements({"train": {"cpus": 4}})
-    asked = {"train": {"cpu_cores": 64, "gpu": True, "memory_gb": 4}}
-    lowered, warnings = degraded(asked, {"cpu": 2, "gpu": 0, "memory_bytes": 8e9})
-    assert lowered == {"train": {"cpu_cores": 2, "memory_gb": 4}}
-    assert len(warnings) == 2
-    with pytest.raises(RequestError, match="gpu"):
-        degraded({"train": {"gpu": True, "require": True}}, {"cpu": 2, "gpu": 0})

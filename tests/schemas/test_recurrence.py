@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.schemas.cron import cron_of
 from physlab_mcp.schemas.recurrence import due, next_occurrence
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -111,3 +112,7 @@ def test_what_is_due_is_the_last_of_those_in_between(cron: str, zone: str, handl
     assert due(cron, zone, handled, now) == everything[-1:]
     late = [one for one in everything[-1:] if now.timestamp() - one.timestamp() <= 60]
     assert due(cron, zone, handled, now, catch_up="skip") == late
+
+
+def test_a_date_that_never_comes_ends_the_search() -> None:
+    assert list(cron_of("0 0 30 2 *").after(0.0, ZoneInfo("UTC"))) == []

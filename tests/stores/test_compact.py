@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, JobSpec, NodeCall
+from physlab_mcp.schemas.job_state import JobState
+from physlab_mcp.schemas.run import Plan
+from physlab_mcp.stores.base import Change
 from physlab_mcp.stores.compact import Templates, body_of, cache_name, key_bytes, key_text, spec_of
-from physlab_mcp.stores.migrate import migrate
+from physlab_mcp.stores.migrate import migrate, versions
 from physlab_mcp.stores.sqlite import SQLiteStore
+from physlab_mcp.stores.transaction import Transaction
 
 KEY = "0123456789abcdef" * 4
 json_values = st.recursive(
@@ -138,3 +142,80 @@ async def test_an_idle_store_packs_its_newest_events_and_gives_the_space_back(tm
     assert await store.settle(least=10) == 10
     await store.aclose()
     pages.close()
+
+
+def test_two_templates_never_share_a_name(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("physlab_mcp.stores.compact._NAMES", 7)
+    bodies = [b"one", b"two", b"three", b"four", b"five"]
+    fresh = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(fresh, None)
+    names = [Templates(fresh).keep(body) for body in bodies]
+    assert len(set(names)) == 5
+    assert [template(fresh, name) for name in names] == bodies
+    assert [Templates(fresh).keep(body) for body in bodies] == names
+    fresh.close()
+
+
+async def test_results_that_were_put_together_read_as_before(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "store.db", threaded=False)
+    jobs = [Job(id=f"job-{i}", kind="node", spec=JobSpec(NodeCall("t.x"))) for i in range(30)]
+    await store.add_jobs(jobs)
+    bodies = {
+        job.id: msgspec.json.encode({"values": {"é": [i] * i}, "meta": {"device": "cpu", "cpu_s": i}})
+        for i, job in enumerate(jobs)
+    }
+    for job in await store.get_jobs([job.id for job in jobs]):
+        new = msgspec.structs.replace(job, state=JobState.SUCCEEDED)
+        change = Change(old=job, new=new, path=(JobState.SUCCEEDED,), body=bodies[job.id], cache_key=KEY + job.id)
+        await store.update_jobs([change])
+    moved = 0
+    while now := await store.settle(least=1_000, volume=200):
+        moved += now
+    assert moved > 20
+    read = await store.results(list(bodies))
+    assert {k: msgspec.json.decode(v) for k, v in read.items()} == {
+        k: msgspec.json.decode(v) for k, v in bodies.items()
+    }
+    volumes = sqlite3.connect(tmp_path / "store.db")
+    assert volumes.execute("SELECT count(*) FROM volumes").fetchone()[0] > 1
+    volumes.close()
+    await store.aclose()
+
+
+async def test_rows_of_an_older_schema_read_as_they_did(tmp_path: Path) -> None:
+    file = tmp_path / "older.db"
+    older = sqlite3.connect(file, isolation_level=None)
+    migrate(older, None, [step for step in versions() if step[0] < 6])
+    spec = JobSpec(NodeCall("t.x", {"p": 1}, static_key=KEY))
+    body = b'{"values":{"x":1},"meta":{"device":"cpu"}}'
+    plan = Plan(id="sweep-1", dag_id="dag-1", title="Old", owner="ada", total=2)
+    older.execute(
+        "INSERT INTO plans (pk, id, owner, dag_id, body, total, created_at) VALUES (1,'sweep-1','ada','dag-1',?,2,1)",
+        (msgspec.json.encode(plan),),
+    )
+    older.execute(
+        "INSERT INTO runs (pk, id, plan, owner, dag_id, point_index, point, title, jobs, created_at)"
+        " VALUES (1,'run-1',1,'ada','dag-1',0,'{}','Old',1,1)"
+    )
+    older.execute(
+        "INSERT INTO jobs (pk, id, kind, owner, run_id, sweep_id, point_index, run, plan, spec, state, backend, cache_key,"
+        " created_at) VALUES (1,'job-1','node','ada','run-1','sweep-1',0,1,1,?,'running','local',?,1)",
+        (msgspec.json.encode(spec), KEY),
+    )
+    older.execute("INSERT INTO results VALUES (1,?)", (body,))
+    older.execute("INSERT INTO cache VALUES (?,1,1)", (KEY,))
+    older.close()
+
+    store = SQLiteStore(file, threaded=False)
+    (job,) = await store.get_jobs(["job-1"])
+    assert (job.spec, job.run_id, job.sweep_id, job.cache_key) == (spec, "run-1", "sweep-1", KEY)
+    run = await store.get_run("run-1")
+    assert run is not None
+    assert (run.title, run.owner, run.sweep_id, run.dag_id) == ("Old", "ada", "sweep-1", "dag-1")
+    assert await store.results(["job-1"]) == {"job-1": body}
+    await store.aclose()
+    view = Transaction(sqlite3.connect(file, isolation_level=None))
+    assert view.same_work([KEY]) == {KEY: 1}
+    assert view.hits([KEY])[KEY].body == body
+    view.forget(KEY)
+    assert view.hits([KEY]) == {}

@@ -10,9 +10,20 @@ import msgspec
 from physlab_mcp.analysis.points import read_points
 from physlab_mcp.analysis.table import PointRow, table
 from physlab_mcp.dags.sweep import metric_name, read_sweep
+from physlab_mcp.engine.utilisation import lanes, ran
 from physlab_mcp.errors import NotFoundError
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.stores.base import Store
+
+_TIMELINE = 5_000  # jobs
+
+
+async def timeline_of(store: Store, sweep_id: str, *, now: float | None = None) -> list[dict[str, Any]]:
+    """The rows of a utilisation timeline: what ran on which core; of a large sweep what was made last.
+
+    What runs still counts up to `now`.
+    """
+    return lanes(await ran(store, sweep_id, most=_TIMELINE), now=now)
 
 
 async def table_of(store: Store, sweep_id: str) -> Any:

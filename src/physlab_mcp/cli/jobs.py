@@ -17,20 +17,24 @@ from physlab_mcp.schemas.status import Status
 
 if TYPE_CHECKING:
     from physlab_mcp.cli.output import Output
+    from physlab_mcp.engine.utilisation import Utilisation
     from physlab_mcp.lab import Lab
     from physlab_mcp.schemas.status import NodeView
 
 _MOST_NODES = 200  # of a run are shown
+_MOST_JOBS = 20_000  # whose use of the cores is counted
 
 
 def list_all(args: Namespace, out: Output) -> int:
-    """Runs, and jobs that belong to no run; with --state or --all also the jobs of runs."""
+    """Runs, series, and jobs that belong to no run; with --state or --all also the jobs of runs."""
 
     async def work(lab: Lab) -> int:
         states = [args.state] if args.state else None
         runs = [status for _, status in await lab.engine.list_runs(owner=OWNER, states=states, limit=args.limit)]
         jobs = await _jobs(lab, args)
-        rows = sorted([*runs, *jobs], key=lambda one: one.created_at, reverse=True)
+        series = [one for _, one in await lab.engine.list_series(owner=OWNER, limit=args.limit)]
+        series = [one for one in series if states is None or one.state in states]
+        rows = sorted([*runs, *jobs, *series], key=lambda one: one.created_at, reverse=True)
         out.answer({"jobs": [_brief(one) for one in rows]})
         if not rows:
             out.say("Nothing yet. Start with: physlab demo")
@@ -85,11 +89,15 @@ def show(args: Namespace, out: Output) -> int:
     async def work(lab: Lab) -> int:
         status = await lab.engine.status(args.handle, owner=OWNER, limit=0)
         body = _brief(status)
+        used = await _use(lab, status)
+        if used is not None:
+            body["utilisation"] = msgspec.to_builtins(used)
         out.fields({
             "id": status.id, "title": status.title or None, "state": status.state, "why": status.reason.text or None,
             "done": f"{status.done} of {status.total}", "progress": f"{status.progress:.0%}",
             "queue position": status.queue_position,
             "running for" if not status.ended else "took": _length(status),
+            "cores busy": None if used is None else f"{used.share:.1%} of {used.slots:g}, at most {used.peak:g} at once",
         })  # fmt: skip
         if status.job is not None:
             body |= await _show_job(lab, status, out)
@@ -106,6 +114,17 @@ def show(args: Namespace, out: Output) -> int:
         return 0
 
     return with_lab(args, work, start_engine=False)
+
+
+async def _use(lab: Lab, status: Status) -> Utilisation | None:
+    """How busy the cores were over a run or sweep, once something of it has run."""
+    if status.kind not in ("run", "sweep"):
+        return None
+    from physlab_mcp.engine.utilisation import of_jobs, ran
+
+    jobs = await ran(lab.store, status.id, most=_MOST_JOBS)
+    used = of_jobs(jobs, slots=lab.engine.capacity().cpus, now=time.time())
+    return used if used.span_s else None
 
 
 async def _show_job(lab: Lab, status: Status, out: Output) -> dict[str, Any]:

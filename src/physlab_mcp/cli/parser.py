@@ -103,6 +103,7 @@ def _experiments(commands: _Commands) -> None:
     sweep.add_argument("--allow-large", action="store_true", help="lift the caps of interactive node types")
     sweep.add_argument("--parallelism", type=_count, default=0, metavar="N", help="at most N nodes at once")
     sweep.add_argument("--now", action="store_true", help="start at once whatever the file's schedule says")
+    sweep.add_argument("--plan", action="store_true", help="only say what would run when, and why it waits")
     _analysis(sweep)
 
     analyze = commands.add(

@@ -20,6 +20,8 @@ from physlab_mcp.errors import RequestError
 if TYPE_CHECKING:
     from physlab_mcp.cli.output import Output
     from physlab_mcp.lab import Lab
+    from physlab_mcp.schemas.dag import Dag
+    from physlab_mcp.schemas.run import Plan
     from physlab_mcp.schemas.status import NodeView, Status
 
 
@@ -56,14 +58,36 @@ async def submit(
     lab: Lab,
     spec: Mapping[str, Any],
     *,
+    schedule: Mapping[str, Any] | None = None,
+    out: Output,
+    **options: Any,
+) -> str:
+    """Check the graph, store its run, sweep or series durably, wake the engine; its id. Options as of `planned`.
+
+    Raises:
+        RequestError: the graph has defects; all of them are in `details`.
+
+    """
+    from physlab_mcp.dags.scheduled import submit_scheduled
+
+    plan, dag = planned(lab, spec, out=out, **options)
+    run_id = await submit_scheduled(lab.engine, plan, dag, schedule)
+    out.submitted = run_id
+    return run_id
+
+
+def planned(
+    lab: Lab,
+    spec: Mapping[str, Any],
+    *,
     use_cache: bool,
     parallelism: int = 0,
     allow_large: bool = False,
     sweep: Mapping[str, Any] | None = None,
     schedule: Mapping[str, Any] | None = None,
     out: Output,
-) -> str:
-    """Check the graph, store its run, sweep or series durably, wake the engine; its id.
+) -> tuple[Plan, Dag]:
+    """The checked graph and the plan of its run or sweep, with the files that it reads stored.
 
     Raises:
         RequestError: the graph has defects; all of them are in `details`.
@@ -72,7 +96,6 @@ async def submit(
     from physlab_mcp.dags.check import Limits
     from physlab_mcp.dags.files import pin_files
     from physlab_mcp.dags.run import plan_for
-    from physlab_mcp.dags.scheduled import submit_scheduled
     from physlab_mcp.dags.sweep import formulas_of, read_sweep
     from physlab_mcp.dags.validate import validate
 
@@ -110,10 +133,9 @@ async def submit(
         parallelism=parallelism,
         allow_large=allow_large,
         sweep=block.canonical() if block is not None else None,
+        schedule=schedule,
     )
-    run_id = await submit_scheduled(lab.engine, plan, checked.dag, schedule)
-    out.submitted = run_id
-    return run_id
+    return plan, checked.dag
 
 
 async def tell_failure(lab: Lab, status: Status, out: Output) -> int:

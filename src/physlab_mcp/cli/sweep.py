@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from physlab_mcp.cli.gallery import folder_of, near, show, try_folder
 from physlab_mcp.cli.opened import OWNER, with_lab
-from physlab_mcp.cli.run import read_spec, submit
+from physlab_mcp.cli.run import planned, read_spec, submit
 from physlab_mcp.cli.watch import follow
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.extras import install_command, missing_of
+from physlab_mcp.schemas.wall_clock import span
 
 if TYPE_CHECKING:
     from physlab_mcp.cli.output import Output
@@ -32,6 +34,8 @@ def sweep(args: Namespace, out: Output) -> int:
             remedy='Add "sweep": {"space": {"node.param": [1, 2, 3]}}, or use `physlab run`.',
         )  # fmt: skip
     spec = {name: value for name, value in body.items() if name not in _ASIDE}
+    if args.plan:
+        return tell_plan(args, out, spec, body)
     if not args.detach:
         try_folder(args.out)
 
@@ -41,7 +45,11 @@ def sweep(args: Namespace, out: Output) -> int:
             use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large, out=out,
         )  # fmt: skip
         out.say(f"{handle} is submitted; it goes on whatever happens to this command.")
-        if args.detach or handle.startswith("series-"):
+        if handle.startswith("series-"):
+            out.answer({"series_id": handle})
+            out.next(f"physlab jobs show {handle}", f"physlab jobs cancel {handle}")
+            return 0
+        if args.detach:
             out.answer({"sweep_id": handle})
             out.next(f"physlab jobs wait {handle}", f"physlab jobs show {handle}", f"physlab analyze {handle}")
             return 0
@@ -52,6 +60,37 @@ def sweep(args: Namespace, out: Output) -> int:
         return 0 if status.state == "succeeded" else 1
 
     return with_lab(args, work)
+
+
+def tell_plan(args: Namespace, out: Output, spec: Mapping[str, Any], body: Mapping[str, Any]) -> int:
+    """Say what would run when, and why it waits; nothing is submitted."""
+
+    async def work(lab: Lab) -> int:
+        from physlab_mcp.dags.outlook import outlook
+
+        plan, dag = planned(
+            lab, spec, sweep=body["sweep"], schedule=None if args.now else body.get("schedule"),
+            use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large, out=out,
+        )  # fmt: skip
+        found = await outlook(lab.store, plan, dag, lab.registry, lab.engine.capacity(), now=time.time())
+        out.answer(found)
+        out.fields({
+            "points": found["points"]["total"], "jobs": found["jobs"], "starts at": found["starts_at"],
+            "ends at": found["ends_at"], "work": span(found["work_s"]), "known": f"{found['known']:.0%}",
+            "cores": f"{found['cores']:g}, busy {found['utilisation']:.0%}",
+            **{f"window {number + 1}": " to ".join(one) for number, one in enumerate(found.get("windows", ()))},
+        })  # fmt: skip
+        columns = ("point", "node", "starts at", "seconds", "why")
+        out.say()
+        out.table(columns, [tuple("" if cell is None else str(cell) for cell in row.values()) for row in found["rows"]])
+        for one in found.get("never", {}).get("first", ()):
+            out.note(f"Never: point {one['point']}, {one['node']}: {one['why']}")
+        for note in found.get("notes", ()):
+            out.note(note)
+        out.next(f"physlab sweep {args.file}")
+        return 0
+
+    return with_lab(args, work, start_engine=False)
 
 
 def analyze(args: Namespace, out: Output) -> int:
@@ -77,7 +116,7 @@ async def leave(
         RequestError: the handle is no sweep's, or the metric is unknown.
 
     """
-    from physlab_mcp.analysis.sweeps import table_of
+    from physlab_mcp.analysis.sweeps import table_of, timeline_of
 
     if status.kind != "sweep":
         raise RequestError(
@@ -92,10 +131,19 @@ async def leave(
     from physlab_mcp.analysis.export import write_all
 
     table = await table_of(lab.store, status.id)
-    found = analyse(
-        table, metric=args.metric, maximize=not args.minimize, plots=list(plots.values()) if plots else None
-    )
     folder = folder_of(status.title, status.id, args.out)
+    try:
+        found = analyse(
+            table, metric=args.metric, maximize=not args.minimize, plots=list(plots.values()) if plots else None,
+            timeline=await timeline_of(lab.store, status.id, now=time.time()), slots=round(lab.engine.capacity().cpus),
+        )  # fmt: skip
+    except RequestError as error:
+        if args.metric is not None or error.field != "metric":
+            raise
+        written = write_all(table, [], folder)  # which number counts is for the reader to say; the table is not lost
+        _say(out, folder, written, {"points": dict(table["state"].value_counts())})
+        out.note(f"No figures: {error.message} {error.remedy} physlab analyze {status.id} --metric NAME")
+        return {"folder": str(folder), "files": [str(path) for path in written]}
     written = write_all(table, found.charts(), folder)
     page = folder / "sweep.html"
     page.write_text(found.dashboard(status.title), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Submitting a plan at once, in its windows, or as a series that recurs."""
+"""Submitting a plan or a job at once, in its windows, or as a series that recurs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from physlab_mcp.schemas.series import Series
 if TYPE_CHECKING:
     from physlab_mcp.engine.engine import Engine
     from physlab_mcp.schemas.dag import Dag
+    from physlab_mcp.schemas.job import Job
     from physlab_mcp.schemas.run import Plan
 
 
@@ -45,3 +46,33 @@ async def submit_scheduled(engine: Engine, plan: Plan, dag: Dag, schedule: Mappi
         next_at=first_time(read, now),
     )
     return await engine.submit_series(series, dag)
+
+
+async def submit_scheduled_job(engine: Engine, job: Job, schedule: Mapping[str, Any] | None) -> str:
+    """The handle of a job that stands alone; of the series where the schedule's policy is `cron`.
+
+    Raises:
+        RequestError: the schedule is not valid, or has no time to come.
+        RejectedError: its backend could never run it.
+
+    """
+    read = read_schedule(schedule) if schedule is not None else None
+    if read is not None and read.policy != "now":
+        job = msgspec.structs.replace(job, priority=job.priority or read.priority)
+        if read.policy != "cron":
+            job = msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, schedule=canonical(read)))
+    if read is None or read.policy != "cron":
+        return (await engine.submit_jobs([job]))[0]
+    now = time.time()
+    series = Series(
+        id=new_handle("series"),
+        schedule=canonical(read),
+        job=msgspec.structs.replace(job, idempotency_key=None),
+        owner=job.owner,
+        session_id=job.session_id,
+        title=job.spec.title,
+        created_at=now,
+        idempotency_key=job.idempotency_key,
+        next_at=first_time(read, now),
+    )
+    return await engine.submit_series(series)

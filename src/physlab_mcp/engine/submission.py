@@ -60,7 +60,8 @@ class Submissions:
             series = msgspec.structs.replace(series, plan=await self._sound(series.plan, dag))
         if series.job is not None:
             await self._check(series.job.backend, series.job.spec)
-            series = msgspec.structs.replace(series, job=self._with_roots(series.job))
+            job = self._without_what_is_missing(series.job)
+            series = msgspec.structs.replace(series, job=self._with_roots(job) if job.kind == "command" else job)
         return await self._store.add_series(series, msgspec.json.encode(dag) if dag is not None else None)
 
     def _without_what_is_missing(self, job: Job) -> Job:

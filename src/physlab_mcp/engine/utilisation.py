@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import Any
 
 import msgspec
 
@@ -10,8 +12,10 @@ from physlab_mcp.schemas.capacity import amount_of
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
+from physlab_mcp.stores.base import JobQuery, Store
 
 _BINS = 60
+_RAN = tuple(state for state in JobState if state not in (JobState.PENDING, JobState.HELD, JobState.SKIPPED))
 
 
 class Busy(msgspec.Struct, frozen=True):
@@ -73,12 +77,26 @@ def _timeline(busy: Sequence[Busy], first: float, last: float) -> tuple[tuple[fl
 
 def of_jobs(jobs: Iterable[Job], *, slots: float, now: float | None = None) -> Utilisation:
     """From jobs: what came from the cache took nothing; what runs still counts up to `now`."""
-    busy: list[Busy] = []
-    for job in jobs:
-        end = job.ended_at or (now if job.state in (JobState.RUNNING, JobState.COLLECTING) else None)
-        if job.started_at and end:
-            busy.append(Busy(job.started_at, end, amount_of(job.spec.resources).cpus))
+    busy = [Busy(start, end, amount_of(job.spec.resources).cpus) for start, end, job in _spans(jobs, now)]
     return utilisation(busy, slots=slots)
+
+
+def _spans(jobs: Iterable[Job], now: float | None) -> list[tuple[float, float, Job]]:
+    """(start, end, job), in order of starts.
+
+    An end is when the engine learnt of it, of several short jobs at once; one worker runs its jobs one after another, so
+    that each ended at the latest when the next one began.
+    """
+    found: list[tuple[float, float, Job]] = []
+    begun: dict[str, float] = {}  # by worker: when the job behind began
+    for job in sorted((job for job in jobs if job.started_at), key=lambda one: one.started_at, reverse=True):
+        end = job.ended_at or (now if job.state in (JobState.RUNNING, JobState.COLLECTING) else None)
+        if end and job.native_id:
+            end = min(end, begun.get(job.native_id, end))
+            begun[job.native_id] = job.started_at
+        if end and end > job.started_at:
+            found.append((job.started_at, end, job))
+    return found[::-1]
 
 
 def from_events(events: Iterable[Event], *, slots: float, cpus: Mapping[str, float] | None = None) -> Utilisation:
@@ -98,3 +116,37 @@ def from_events(events: Iterable[Event], *, slots: float, cpus: Mapping[str, flo
             if start is not None:
                 busy.append(Busy(start, event.at, (cpus or {}).get(event.subject, 1.0)))
     return utilisation(busy, slots=slots)
+
+
+async def ran(store: Store, handle: str, *, most: int) -> list[Job]:
+    """The jobs of a run or sweep that have started, at most so many, the newest first."""
+    is_plan = await store.get_plan(handle) is not None
+    query = JobQuery(
+        plan_id=handle if is_plan else None, run_id=None if is_plan else handle, states=_RAN, limit=most
+    )  # fmt: skip
+    return [job for job in await store.find_jobs(query) if job.started_at]
+
+
+def lanes(jobs: Iterable[Job], *, now: float | None = None) -> list[dict[str, Any]]:
+    """What ran on which core: {slot, started_at, ended_at, label}, in seconds since the epoch; the rows of a timeline.
+
+    Cores are numbered from 0; a job takes the lowest that are free at its start, and has a row for each. What runs
+    still ends at `now`, and is left out without it.
+    """
+    busy: list[tuple[float, int]] = []
+    free: list[int] = []
+    count = 0
+    rows: list[dict[str, Any]] = []
+    for start, end, job in _spans(jobs, now):
+        point = "" if job.point_index is None else f" of point {job.point_index}"
+        label = f"{job.node_id or job.spec.title}{point}"
+        while busy and busy[0][0] <= start:
+            heappush(free, heappop(busy)[1])
+        for _ in range(int(amount_of(job.spec.resources).cpus)):
+            if not free:
+                heappush(free, count)
+                count += 1
+            slot = heappop(free)
+            heappush(busy, (end, slot))
+            rows.append({"slot": slot, "started_at": start, "ended_at": end, "label": label})
+    return rows

@@ -60,6 +60,8 @@ def spec_of(
 def node_resources(task: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """A resource block from `cpu_cores`, `memory_gb` (1e9 bytes), `gpu` (how many, or true) and `max_runtime_hours`.
 
+    Without `require` the engine leaves out what its machine has not.
+
     Raises:
         RequestError: an unknown name, or no amount; `field` names it.
 
@@ -87,42 +89,4 @@ def node_resources(task: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "max_runtime_hours":
             seconds = max(1, round(value * 3600))
             found["time_limit"] = f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
-    return found
-
-
-def degraded(
-    resources: Mapping[str, Mapping[str, Any]], limits: Mapping[str, Any]
-) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Resources within what the backend has, and a warning for each that was lowered.
-
-    Raises:
-        RequestError: a task with `require` asks for more than there is.
-
-    """
-    most = {"cpu_cores": limits.get("cpu"), "gpu": limits.get("gpu"), "memory_gb": _gb(limits.get("memory_bytes"))}
-    lowered: dict[str, dict[str, Any]] = {}
-    warnings: list[str] = []
-    for task, asked in resources.items():
-        lowered[task] = dict(asked)
-        for name, limit in most.items():
-            wanted = asked.get(name)
-            if limit is None or not wanted or wanted <= limit:
-                continue
-            told = f"{task} asks for {name} = {wanted!r}; this machine has {limit:g}."
-            if asked.get("require"):
-                raise RequestError(
-                    told,
-                    field=f"resources.{task}.{name}",
-                    got=wanted,
-                    remedy="Leave out require to run it with what there is, or run it where there is more.",
-                )
-            warnings.append(f"{told} It runs with that.")
-            if limit:
-                lowered[task][name] = limit
-            else:
-                del lowered[task][name]
-    return lowered, warnings
-
-
-def _gb(size: int | None) -> float | None:
-    return None if size is None else size / 1e9
+    return {**found, "require": bool(asked.get("require"))} if found else {}

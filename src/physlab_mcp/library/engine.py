@@ -19,7 +19,7 @@ from physlab_mcp.errors import NotFoundError, RequestError, UnavailableError
 from physlab_mcp.library.bridge import Bridge
 from physlab_mcp.library.progress import ProgressBar, say
 from physlab_mcp.library.results import Results
-from physlab_mcp.library.submission import OWNER, RECORD, Options, Record, submit
+from physlab_mcp.library.submission import OWNER, RECORD, Options, Record, foretold, submit
 
 if TYPE_CHECKING:
     from physlab_mcp.analysis.points import Point
@@ -118,6 +118,25 @@ class Engine:
         for warning in record.warnings if record is not None else ():
             say(f"Warning: {warning}")
         return handle
+
+    def plan(self, workflow: ExperimentalWorkflow, *, parallelism: int = 0, priority: int = 0) -> dict[str, Any]:
+        """What would run when if it were submitted now, and why it waits; nothing is stored and nothing starts.
+
+        Plain JSON: `points`, `jobs`, `starts_at`, `ends_at`, `work_s` (core seconds), the share of durations that is
+        `known`, `utilisation` of `cores`, the first `rows`, `windows`, `notes`: see docs/scheduling.md.
+
+        Raises:
+            RequestError: the workflow has defects; `details` lists every one.
+
+        """
+        schedule, _ = self._schedule_of(workflow)
+        chosen = Options(parallelism=parallelism, priority=priority, schedule=schedule)
+        workflow.validate()
+
+        async def work(lab: Lab) -> dict[str, Any]:
+            return await foretold(lab, workflow, chosen)
+
+        return self._bridge.call(work)
 
     def _schedule_of(self, workflow: ExperimentalWorkflow) -> tuple[Mapping[str, Any] | None, str | None]:
         who, given = "Engine(schedule=…)", self._schedule

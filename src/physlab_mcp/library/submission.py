@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,11 @@ import anyio.to_thread
 import msgspec
 
 from physlab_mcp.errors import RequestError
-from physlab_mcp.library.drafting import degraded, spec_of
-from physlab_mcp.library.functions import Pickled, store
+from physlab_mcp.library.drafting import spec_of
+from physlab_mcp.library.functions import Pickled, Stored, store
+from physlab_mcp.schemas.capacity import Amount, within
+from physlab_mcp.schemas.job import Resources
+from physlab_mcp.schemas.schedule import canonical, read_schedule
 
 if TYPE_CHECKING:
     from physlab_mcp.lab import Lab
@@ -55,18 +59,12 @@ async def submit(lab: Lab, workflow: ExperimentalWorkflow, ready: Mapping[str, P
 
     """
     from physlab_mcp.dags.scheduled import submit_scheduled
-    from physlab_mcp.lab import local_backend
 
-    info = await local_backend(lab.data, lab.config).describe()
-    resources, warnings = degraded(workflow.resources, info.limits)
+    stored = await anyio.to_thread.run_sync(store, ready, lab.blobs)
+    dag, plan = await anyio.to_thread.run_sync(_planned, lab, workflow, stored, options)
+    warnings = _left_out(dag, lab.engine.capacity())
     if options.schedule_override:
         warnings.append(f"The schedule was replaced: {options.schedule_override}.")
-    stored = await anyio.to_thread.run_sync(store, ready, lab.blobs)
-    spec = spec_of(
-        list(workflow.tasks.values()), workflow.parameters, stored, lab.registry,
-        metadata=workflow.about, resources=resources,
-    )  # fmt: skip
-    dag, plan = await anyio.to_thread.run_sync(_planned, lab, workflow, spec, options)
     record = Record(
         name=workflow.name,
         tasks=list(workflow.tasks),
@@ -84,12 +82,44 @@ async def submit(lab: Lab, workflow: ExperimentalWorkflow, ready: Mapping[str, P
     return handle
 
 
-def _planned(lab: Lab, workflow: ExperimentalWorkflow, spec: Mapping[str, Any], options: Options) -> tuple[Dag, Plan]:
+async def foretold(lab: Lab, workflow: ExperimentalWorkflow, options: Options) -> dict[str, Any]:
+    """What would run when, as `dags.outlook` tells it; no function is stored and nothing starts.
+
+    Raises:
+        RequestError: something about it is wrong.
+
+    """
+    from physlab_mcp.dags.outlook import outlook
+
+    dag, plan = await anyio.to_thread.run_sync(_planned, lab, workflow, {}, options)
+    if options.schedule is not None:
+        plan = msgspec.structs.replace(plan, schedule=canonical(read_schedule(options.schedule)))
+    found = await outlook(lab.store, plan, dag, lab.registry, lab.engine.capacity(), now=time.time())
+    left_out = _left_out(dag, lab.engine.capacity())
+    return {**found, "warnings": left_out} if left_out else found
+
+
+def _left_out(dag: Dag, capacity: Amount) -> list[str]:
+    """What the machine has not of what tasks ask for, and goes without."""
+    found: list[str] = []
+    for node in dag.nodes:
+        asked = msgspec.convert(node.resources or {}, Resources)
+        found += [f"{node.id}: {one}. It runs with that." for one in within(asked, capacity)[1] if asked.degrade]
+    return found
+
+
+def _planned(
+    lab: Lab, workflow: ExperimentalWorkflow, stored: Mapping[str, Stored], options: Options
+) -> tuple[Dag, Plan]:
     from physlab_mcp.dags.check import Limits
     from physlab_mcp.dags.files import pin_files
     from physlab_mcp.dags.run import plan_for
     from physlab_mcp.dags.validate import validate
 
+    spec = spec_of(
+        list(workflow.tasks.values()), workflow.parameters, stored, lab.registry,
+        metadata=workflow.about, resources=workflow.resources,
+    )  # fmt: skip
     roots = [*dict.fromkeys([Path.cwd(), *lab.roots])]
     limits = Limits(
         nodes=lab.config.limits.max_nodes, edges=lab.config.limits.max_edges, roots=tuple(roots),

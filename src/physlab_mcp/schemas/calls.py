@@ -25,7 +25,7 @@ class Call(CallPart):
 
     response_format: Literal["concise", "detailed"] = Field(default="concise")
     session_id: str | None = Field(
-        default=None, min_length=1, max_length=200, description="free name that groups calls; lists filter by it"
+        default=None, min_length=1, max_length=200, description="groups calls; lists filter by it"
     )
 
     @classmethod
@@ -52,7 +52,7 @@ class PublishedAs:
 class Waiting(Call):
     """Base of methods that may wait before they answer."""
 
-    wait_s: float | None = Field(default=None, ge=0, le=25, description="seconds to wait for a change or the end")
+    wait_s: float | None = Field(default=None, ge=0, le=25, description="seconds to wait for news or the end")
 
 
 class Listing(Call):

@@ -78,14 +78,15 @@ class JobSubmit(Waiting):
     artifacts: list[str] = Field(default_factory=list, max_length=1000, description="globs of files to keep")
     name: str | None = Field(default=None, min_length=1, max_length=200)
     priority: int = Field(default=0, ge=-1000, le=1000, description="higher first")
+    schedule: dict[str, Any] | None = Field(default=None, description="as of run_dag")
     retries: int = Field(default=0, ge=0, le=100)
     timeout_sec: float | None = Field(default=None, gt=0, description="running time")
-    stream_logs: bool = Field(default=False, description="with wait_s: log lines as progress")
+    stream_logs: bool = Field(default=False, description="log lines as progress")
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200, description="same key, same handle")
 
 
 class JobStatus(Waiting):
-    """state, progress and news of any handle"""
+    """state and news of any handle"""
 
     example: ClassVar[dict[str, Any]] = {
         "method": "job_status",
@@ -121,7 +122,7 @@ class JobResult(Call):
 
 
 class JobCancel(Call):
-    """stop a job, run or sweep; asking twice is fine"""
+    """stop whatever has a handle"""
 
     example: ClassVar[dict[str, Any]] = {"method": "job_cancel", "job_id": "job-01j0example0000000000000"}
 
@@ -186,7 +187,7 @@ class ArtifactView(Call):
     method: Literal["artifact"]
     sha256: str = Field(min_length=64, max_length=71, pattern=r"^(sha256:)?[0-9a-f]{64}$")
     max_kb: int = Field(default=64, ge=1, le=1024)
-    as_: Literal["image", "table", "text"] | None = Field(default=None, alias="as", description="default: by file type")
+    as_: Literal["image", "table", "text"] | None = Field(default=None, alias="as", description="by file type")
 
 
 CALLS: tuple[type[Call], ...] = (

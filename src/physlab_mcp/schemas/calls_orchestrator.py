@@ -15,6 +15,14 @@ SPEC = Field(
     default=None,
     description='the experiment; a param {"$from": node_id, "key": "values.x"} takes another node\'s output',
 )
+SWEEP = Field(
+    default=None,
+    description="space: {node.param: [values] or {linspace: [a, b, n]}, ..}; mode, where, derived, limit, ..",
+)
+SCHEDULE = Field(
+    default=None,
+    description="policy now/off_peak/at/cron/priority; preferred_hours, at, cron, timezone, ..",
+)
 ALLOW_LARGE = Field(default=False, description="lift the caps of interactive nodes")
 
 Spec = Annotated[dict[str, Any], PublishedAs(DagSpec)]
@@ -29,7 +37,7 @@ class Catalog(Listing):
     example: ClassVar[dict[str, Any]] = {"method": "catalog", "tool": "quantum"}
 
     method: Literal["catalog"]
-    query: str | None = Field(default=None, max_length=200, description="words to look for")
+    query: str | None = Field(default=None, max_length=200)
     tool: str | None = Field(default=None, max_length=100)
     node_method: str | None = Field(default=None, max_length=100)
     kind: Literal["nodes", "backends"] = "nodes"
@@ -53,7 +61,7 @@ class DefineDag(Call):
 
 
 class _DagOrSpec(Call):
-    dag_id: str | None = Field(default=None, min_length=1, max_length=200, description="of define_dag, or give spec")
+    dag_id: str | None = Field(default=None, min_length=1, max_length=200, description="or give spec")
     spec: Spec | None = SPEC
     allow_large: bool = ALLOW_LARGE
 
@@ -65,11 +73,13 @@ class _DagOrSpec(Call):
 
 
 class ValidateDag(_DagOrSpec):
-    """all defects at once"""
+    """all defects; what would run when"""
 
     example: ClassVar[dict[str, Any]] = {"method": "validate_dag", "spec": _SPEC}
 
     method: Literal["validate_dag"]
+    sweep: dict[str, Any] | None = SWEEP
+    schedule: dict[str, Any] | None = SCHEDULE
 
 
 class RunDag(_DagOrSpec, Waiting):
@@ -80,14 +90,8 @@ class RunDag(_DagOrSpec, Waiting):
     method: Literal["run_dag"]
     parallelism: int = Field(default=0, ge=0, le=100_000, description="jobs at once; 0 = no limit")
     params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="overrides: {node_id: {param: value}}")
-    sweep: dict[str, Any] | None = Field(
-        default=None,
-        description="space: {node.param: [values] or {linspace: [a, b, n]}, ..}; mode, where, derived, limit, ..",
-    )
-    schedule: dict[str, Any] | None = Field(
-        default=None,
-        description="policy now/off_peak/at/cron/priority; preferred_hours, at, cron, timezone, ..",
-    )
+    sweep: dict[str, Any] | None = SWEEP
+    schedule: dict[str, Any] | None = SCHEDULE
     priority: int = Field(default=0, ge=-1000, le=1000)
     use_cache: bool = Field(default=True, description="reuse equal finished work")
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200, description="same key, same handle")
@@ -117,7 +121,7 @@ class RunResult(Listing):
 
 
 class RunCancel(Call):
-    """stop a run or sweep; asking twice is fine"""
+    """stop a run, sweep or series"""
 
     example: ClassVar[dict[str, Any]] = {"method": "run_cancel", "run_id": "run-01j0example0000000000000"}
 
@@ -126,7 +130,7 @@ class RunCancel(Call):
 
 
 class RunList(Listing):
-    """runs and sweeps, newest first"""
+    """runs, sweeps and series"""
 
     example: ClassVar[dict[str, Any]] = {"method": "run_list", "state": "succeeded", "limit": 10}
 

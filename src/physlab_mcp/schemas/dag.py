@@ -15,9 +15,9 @@ class _Model(BaseModel):
 class VisualOutputs(_Model):
     """Which visual outputs a node makes."""
 
-    static: bool = Field(default=True, description="figures as PNG and SVG")
-    series: bool = Field(default=False, description="the plotted data as CSV")
-    animation: bool = Field(default=False, description="an animation, where the node type has one")
+    static: bool = Field(default=True, description="PNG and SVG")
+    series: bool = Field(default=False, description="data as CSV")
+    animation: bool = Field(default=False, description="film, where there is one")
 
 
 class PublishedOpen:
@@ -31,8 +31,8 @@ class ResourceSpec(_Model):
     memory: str | None = Field(default=None, description='hard limit, such as "4Gi"')
     gpu: int = Field(default=0, ge=0, le=64)
     nodes: int = Field(default=1, ge=1, le=10_000)
-    time_limit: str | None = Field(default=None, description='running time, such as "1:00:00"')
-    require: bool = Field(default=True, description="false: what the machine lacks is left out, with a warning")
+    time_limit: str | None = Field(default=None, description='such as "1:00:00"')
+    require: bool = Field(default=True, description="false: go without what is missing")
 
 
 class NodeSpec(_Model):

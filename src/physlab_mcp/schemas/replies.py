@@ -66,6 +66,7 @@ class StatusReply(StateReply):
     last_seq: int = 0
     queue_position: int | None = None
     counts: dict[str, int] | None = None
+    meta: dict[str, Any] | None = Field(default=None, description="of a series: {occurrences, last, next_at}")
     backend: str | None = None
     native_id: str | None = None
     created_at: str | None = None
@@ -177,6 +178,7 @@ class ValidationReply(ReplyModel):
     errors: list[dict[str, Any]]
     warnings: list[dict[str, Any]]
     dag_id: str | None = None
+    outlook: dict[str, Any] | None = Field(default=None, description="what would run when, if it were run now")
     next: dict[str, Any] | None = None
 
 

@@ -36,8 +36,7 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One job's step through one or several states, written as a swap on (pk, version) together with its events.
 
-    `new.version` is set by the store. `body` is the result or failure (JSON) kept when the job ends.
-    `cache_key` files a success for later hits. `waits_for` adds a soft edge to that job's pk (0: none).
+    The store sets `new.version`. `body`: result or failure (JSON). `cache_key` files it. `waits_for`: a soft edge (pk).
     """
 
     old: Job
@@ -380,8 +379,8 @@ class Store(Protocol):
         """Pack the oldest events into less space, leaving at least `keep` rows alone; how many rows were packed."""
         ...
 
-    async def settle(self, *, least: int = ...) -> int:
-        """Pack a part of the events, the newest too, if there are `least` rows, and give free space back; how many."""
+    async def settle(self, *, least: int = ..., volume: int = ...) -> int:
+        """Put a part of what is stored into less space, when nothing else is to do; how many rows. Readers see no change."""
         ...
 
     async def seqs(self) -> tuple[int, int]:

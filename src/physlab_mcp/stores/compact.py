@@ -18,6 +18,8 @@ from physlab_mcp.schemas.job import Job, JobSpec
 _LEAST = 4  # jobs of one node at once that are worth a template
 _WINDOW = -12  # raw deflate with 4 kB: a spec and its template
 _META = b',"meta":{'
+_LINE = b"\n"  # never within compact JSON
+_NAMES = (1 << 23) - 1  # three bytes in a row
 _ALIKE = ("device", "dtype", "code_version", "environment", "hash_seed", "max_rss_since")  # of a result's meta
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
@@ -26,19 +28,62 @@ _KEY = 32
 _NAME = 16
 
 
+BODY = (
+    "CASE WHEN r.volume IS NULL THEN r.body"
+    " ELSE (SELECT substr(v.body, r.start + 1, r.size) FROM volumes v WHERE v.pk = r.volume) END"
+)
+"""What is stored for a result `r`, wherever it lies."""
+
+
+def gather(connection: sqlite3.Connection, *, volume: int, most: int) -> int:
+    """Put loose bodies together, `volume` bytes or a little more at a time, `most` times; how many bodies moved."""
+    moved = 0
+    for _ in range(most):
+        taken: list[tuple[int, bytes, int | None]] = []
+        size = 0
+        for job, body, template in connection.execute(
+            "SELECT job, body, template FROM results INDEXED BY results_loose WHERE volume IS NULL ORDER BY job"
+        ):
+            taken.append((job, body, template))
+            size += len(body)
+            if size >= volume:
+                break
+        if size < volume:  # worth nothing yet
+            break
+        made = connection.execute("INSERT INTO volumes (body) VALUES (?)", (b"".join(body for _, body, _ in taken),))
+        start = 0
+        rows: list[tuple[int | None, ...]] = []
+        for job, body, template in taken:
+            rows.append((job, template, made.lastrowid, start, len(body)))
+            start += len(body)
+        # Rows that only shrink would keep the pages that they had.
+        connection.executemany("DELETE FROM results WHERE job = ?", [row[:1] for row in rows])
+        connection.executemany(
+            "INSERT INTO results (job, body, template, volume, start, size) VALUES (?,x'',?,?,?,?)", rows
+        )
+        moved += len(rows)
+    return moved
+
+
 class Templates:
     """The templates of one transaction: what it says first is written, what it says again is not."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
-        self._written: set[int] = set()
+        self._written: dict[bytes, int] = {}
 
     def keep(self, body: bytes) -> int:
         """The id of a template, written if it is new."""
-        name = int.from_bytes(hashlib.sha256(body).digest()[:5])
-        if name not in self._written:
+        known = self._written.get(body)
+        if known is not None:
+            return known
+        name = int.from_bytes(hashlib.sha256(body).digest()[:3]) & _NAMES
+        while True:
             self._db.execute("INSERT OR IGNORE INTO templates VALUES (?,?)", (name, body))
-            self._written.add(name)
+            if self._db.execute("SELECT body FROM templates WHERE id = ?", (name,)).fetchone()[0] == body:
+                break
+            name = (name + 1) & _NAMES  # another one has that name
+        self._written[body] = name
         return name
 
     def specs(self, jobs: Sequence[Job]) -> list[tuple[bytes, int | None]]:
@@ -65,7 +110,7 @@ class Templates:
     def result(self, body: bytes) -> tuple[bytes, int | None]:
         """What is stored for a result: (bytes, template); a body of another shape stays as it is."""
         at = body.rfind(_META)
-        if at < 0 or body[-2:] != b"}}":
+        if at < 0 or body[-2:] != b"}}" or _LINE in body:
             return body, None
         try:
             meta = _decode(body[at + len(_META) - 1 : -1])
@@ -74,7 +119,7 @@ class Templates:
         alike = {name: meta.pop(name) for name in _ALIKE if name in meta}
         if not alike:
             return body, None
-        return body[:at] + _META + _encode(meta)[1:-1], self.keep(_encode(alike))
+        return body[:at] + _LINE + _encode(list(meta.values())), self.keep(_encode((list(meta), alike)))
 
 
 def _apart(spec: JobSpec) -> tuple[bytes, bytes]:
@@ -105,7 +150,9 @@ def body_of(stored: bytes, template: bytes | None) -> bytes:
     """The result that was stored."""
     if template is None:
         return stored
-    return stored + (b"" if stored.endswith(b"{") else b",") + template[1:-1] + b"}}"
+    head, _, values = stored.rpartition(_LINE)
+    names, alike = _decode(template)
+    return head + _META[:-1] + _encode({**dict(zip(names, _decode(values), strict=True)), **alike}) + b"}"
 
 
 def key_bytes(key: str | None) -> bytes | str | None:
@@ -123,7 +170,7 @@ def cache_name(key: str) -> bytes | str:
 
 
 def key_text(stored: Any, spec: JobSpec) -> str | None:
-    """The cache key that was stored; one that equals the spec's own was not repeated."""
+    """The cache key that was stored; one that equals the spec's own was not repeated, or in part."""
     if not isinstance(stored, bytes):
         return stored
-    return stored.hex() if stored else (spec.node.static_key if spec.node is not None else None)
+    return stored.hex() if len(stored) > _NAME else (spec.node.static_key if spec.node is not None else None)

@@ -14,8 +14,6 @@ from physlab_mcp.stores import rows
 
 KEEP = 4_000  # newest rows that stay as they are: feeds read there
 BATCH = 2_000  # rows in one segment
-WORTH = 200  # rows that are worth a segment of their own when nothing else is to do
-_PAGES = 1_000  # given back to the file system at once
 
 # seq, n, body, subject, run_id, sweep_id, run, plan
 Row = tuple[int, int, Any, str | None, str | None, str | None, int | None, int | None]
@@ -35,30 +33,17 @@ def pack(connection: sqlite3.Connection, *, keep: int = KEEP, batch: int = BATCH
     newest = connection.execute("SELECT seq FROM events ORDER BY seq DESC LIMIT 1 OFFSET ?", (keep + batch,)).fetchone()
     if newest is None:
         return 0
-    return _pack(connection, batch)
+    return pack_oldest(connection, batch)
 
 
-def _pack(connection: sqlite3.Connection, batch: int) -> int:
+def pack_oldest(connection: sqlite3.Connection, batch: int) -> int:
     found = connection.execute(f"{_SELECT} ORDER BY e.seq LIMIT ?", (batch,)).fetchall()
-    body = rows.encode([(seq, n, bytes(text).decode(), *rest) for seq, n, text, *rest in found])
     first, last = found[0][0] - found[0][1] + 1, found[-1][0]
+    found.sort(key=lambda row: (row[3] or "", row[0]))  # what is alike lies side by side: half the space
+    body = rows.encode([(seq, n, bytes(text).decode(), *rest) for seq, n, text, *rest in found])
     connection.execute("INSERT INTO segments VALUES (?,?,?)", (first, last, zlib.compress(body, 6)))
     connection.execute("DELETE FROM events WHERE seq <= ?", (last,))
     return len(found)
-
-
-def settle(connection: sqlite3.Connection, *, least: int = WORTH, batch: int = BATCH, pages: int = _PAGES) -> int:
-    """Pack without keeping any row as it is, and give free pages back, a part at a time; how many rows were packed.
-
-    For an engine that has nothing else to do. Fewer rows than `least` are left to the next time.
-    """
-    worth = connection.execute("SELECT 1 FROM events LIMIT 1 OFFSET ?", (least - 1,)).fetchone() is not None
-    packed = _pack(connection, batch) if worth else 0
-    if packed < batch:
-        free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
-        for _ in range(min(free, pages)):
-            connection.execute("PRAGMA incremental_vacuum(1)")  # the driver takes one step, which frees one page
-    return packed
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -97,7 +82,7 @@ def _packed(
         found = select("SELECT last_seq, body FROM segments WHERE last_seq > ? ORDER BY last_seq LIMIT 1", (after,))
         if not found:
             return
-        for row in _unpack(zlib.decompress(found[0][1])):
+        for row in sorted(_unpack(zlib.decompress(found[0][1]))):
             if row[0] > after:
                 yield row
         after = found[0][0]

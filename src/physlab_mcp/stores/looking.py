@@ -11,7 +11,7 @@ from physlab_mcp.schemas.job_state import LIVE, JobState
 from physlab_mcp.schemas.run import Request
 from physlab_mcp.stores import rows
 from physlab_mcp.stores.base import Hit, PlanState
-from physlab_mcp.stores.compact import body_of, cache_name, key_bytes
+from physlab_mcp.stores.compact import BODY, body_of, cache_name, key_bytes
 
 # A shared job goes on while another run that counts it has not ended.
 _WANTED_BY_OTHERS = (
@@ -24,10 +24,6 @@ def marks(values: Collection[Any]) -> str:
     return ",".join("?" * len(values))
 
 
-def _text(key: Any) -> str:
-    return key.hex() if isinstance(key, bytes) else key
-
-
 class Looking:
     """The reading half of TurnView."""
 
@@ -35,6 +31,10 @@ class Looking:
 
     def _jobs(self, sql: str, values: Sequence[Any]) -> list[Job]:
         return [rows.job_of(row) for row in self._db.execute(sql, values)]
+
+    def _states_of(self, ids: Sequence[str]) -> dict[str, JobState]:
+        found = self._db.execute(f"SELECT id, state FROM jobs WHERE id IN ({marks(ids)})", tuple(ids))
+        return {name: JobState(state) for name, state in found}
 
     def ready(self, backend: str, *, now: float, limit: int, saturated: Collection[str]) -> list[Job]:
         """See TurnView."""
@@ -48,7 +48,7 @@ class Looking:
     def results(self, job_ids: Collection[str]) -> dict[str, bytes]:
         """See TurnView."""
         found = self._db.execute(
-            "SELECT j.id, r.body, t.body FROM jobs j JOIN results r ON r.job = j.pk"
+            f"SELECT j.id, {BODY}, t.body FROM jobs j JOIN results r ON r.job = j.pk"
             f" LEFT JOIN templates t ON t.id = r.template WHERE j.id IN ({marks(job_ids)})",
             tuple(job_ids),
         )
@@ -58,7 +58,7 @@ class Looking:
         """See TurnView."""
         names: dict[str | bytes, str] = {cache_name(key): key for key in keys}
         found = self._db.execute(
-            "SELECT c.key, j.id, j.ended_at, r.body, t.body FROM cache c JOIN jobs j ON j.pk = c.job"
+            f"SELECT c.key, j.id, j.ended_at, {BODY}, t.body FROM cache c JOIN jobs j ON j.pk = c.job"
             " JOIN results r ON r.job = c.job LEFT JOIN templates t ON t.id = r.template"
             f" WHERE c.key IN ({marks(keys)},{marks(keys)})",
             (*keys, *names),  # those of older stores are text
@@ -67,13 +67,13 @@ class Looking:
 
     def same_work(self, keys: Collection[str]) -> dict[str, int]:
         """See TurnView."""
+        names: dict[Any, str] = {stored: key for key in keys for stored in (key, key_bytes(key), cache_name(key))}
         found = self._db.execute(
-            "SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work"
-            f" WHERE cache_key IN ({marks(keys)},{marks(keys)})"
+            f"SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work WHERE cache_key IN ({marks(names)})"
             " AND state IN ('submitting','queued','running','paused','collecting') AND state != 'paused'",
-            (*keys, *map(key_bytes, keys)),
+            tuple(names),
         )
-        return {_text(key): pk for key, pk in found}
+        return {names[stored]: pk for stored, pk in found}
 
     def requests(self, limit: int) -> list[Request]:
         """See TurnView."""

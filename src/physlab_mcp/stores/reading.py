@@ -13,7 +13,7 @@ from physlab_mcp.schemas.run import Run
 from physlab_mcp.schemas.series import Series
 from physlab_mcp.stores import history, recurring, rows
 from physlab_mcp.stores.base import JobQuery, NodeOutcome, PlanState
-from physlab_mcp.stores.compact import body_of
+from physlab_mcp.stores.compact import BODY, body_of
 from physlab_mcp.stores.looking import marks, plan_state
 from physlab_mcp.stores.writer import translate
 
@@ -97,7 +97,7 @@ class Reading:
     async def results(self, ids: Sequence[str]) -> dict[str, bytes]:
         """See Store."""
         found = self._all(
-            "SELECT j.id, r.body, t.body FROM jobs j JOIN results r ON r.job = j.pk"
+            f"SELECT j.id, {BODY}, t.body FROM jobs j JOIN results r ON r.job = j.pk"
             f" LEFT JOIN templates t ON t.id = r.template WHERE j.id IN ({marks(ids)})",
             tuple(ids),
         )
@@ -202,7 +202,7 @@ class Reading:
         )
         jobs = tuple({job for _, job in parts})
         found = self._all(
-            "SELECT j.pk, j.id, j.node_id, j.state, j.reason_text, j.started_at, j.ended_at, r.body, t.body"
+            f"SELECT j.pk, j.id, j.node_id, j.state, j.reason_text, j.started_at, j.ended_at, {BODY}, t.body"
             " FROM jobs j LEFT JOIN results r ON r.job = j.pk LEFT JOIN templates t ON t.id = r.template"
             f" WHERE j.pk IN ({marks(jobs)})",
             jobs,

@@ -10,14 +10,14 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import TERMINAL, JobState, ReasonCode
 from physlab_mcp.schemas.run import Plan, Run
-from physlab_mcp.stores.compact import key_bytes, key_text, spec_of
+from physlab_mcp.stores.compact import cache_name, key_bytes, key_text, spec_of
 
 encode = msgspec.json.Encoder().encode
 _plan = msgspec.json.Decoder(Plan).decode
 _events = msgspec.json.Decoder(list[tuple[str, float, int, dict[str, Any]]]).decode
 decode_json = msgspec.json.decode
 
-_ROOM = bytes(120)  # what dispatch and end add to a row, about
+_ROOM = bytes(100)  # what dispatch and end add to a row, about
 
 _JOB_COLUMNS = (
     "pk, id, kind, owner, session_id, run_id, sweep_id, point_index, node_id, run, plan, spec, state, reason,"
@@ -64,12 +64,13 @@ def job_row(job: Job, *, pk: int, first_seq: int, spec: bytes, template: int | N
 
 def update_row(new: Job, *, version: int, last_seq: int, old: Job) -> tuple[Any, ...]:
     """The values of UPDATE_JOB. Nobody holds what has ended: who held it is in its events."""
-    key = key_bytes(new.cache_key)
+    node = new.spec.node
+    own = node is not None and new.cache_key is not None and new.cache_key == node.static_key
+    key = cache_name(new.cache_key) if own and new.cache_key is not None else key_bytes(new.cache_key)
     claim: tuple[Any, ...] = (new.claimer, new.lease_until, new.native_id, new.submission, new.index)
     if new.state in TERMINAL:
         claim = (None, 0, new.native_id, None, None)
-        node = new.spec.node
-        key = b"" if key is not None and node is not None and new.cache_key == node.static_key else key
+        key = b"" if own else key
     return (
         new.state.value, new.reason.code.value, new.reason.text, new.reason.since, version, new.attempt, new.lost,
         new.fence, *claim, new.priority,

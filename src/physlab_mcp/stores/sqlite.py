@@ -17,7 +17,7 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.run import Plan, Request
 from physlab_mcp.schemas.series import Series
-from physlab_mcp.stores import history, recurring, rows
+from physlab_mcp.stores import history, recurring, rows, settling
 from physlab_mcp.stores.base import Change, Lead, LeadershipLostError, Turn, TurnView
 from physlab_mcp.stores.looking import marks
 from physlab_mcp.stores.migrate import migrate, newest
@@ -304,9 +304,9 @@ class SQLiteStore(Reading, Learnt):
         """See Store."""
         return await self._writer.run(lambda db: history.pack(db, keep=keep, batch=batch), durable=False)
 
-    async def settle(self, *, least: int = history.WORTH) -> int:
+    async def settle(self, *, least: int = settling.WORTH, volume: int = settling.VOLUME) -> int:
         """See Store."""
-        return await self._writer.run(lambda db: history.settle(db, least=least), durable=False)
+        return await self._writer.run(lambda db: settling.settle(db, least=least, volume=volume), durable=False)
 
     async def make_durable(self) -> int:
         """See Store."""

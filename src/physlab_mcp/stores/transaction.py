@@ -109,11 +109,10 @@ class Transaction(Looking, Scheduling):
             )
             self._db.execute("UPDATE jobs SET needs_left = needs_left + ? WHERE pk = ?", (edge.rowcount, old.pk))
         if change.body is not None:
-            row = (old.pk, *self._templates.result(change.body))
-            self._db.execute("INSERT INTO results (job, body, template) VALUES (?,?,?)", row)
+            values = (old.pk, *self._templates.result(change.body))
+            self._db.execute("INSERT INTO results (job, body, template) VALUES (?,?,?)", values)
         if change.cache_key is not None:
-            row = (cache_name(change.cache_key), old.pk, self.now)
-            self._db.execute("INSERT OR REPLACE INTO cache VALUES (?,?,?)", row)
+            self._db.execute("REPLACE INTO cache VALUES (?,?,?)", (cache_name(change.cache_key), old.pk, self.now))
         return True
 
     def _items(self, change: Change) -> list[tuple[str, float, int, Any]]:
@@ -219,10 +218,6 @@ class Transaction(Looking, Scheduling):
         in_vain = [pk for pk, state in ended.values() if state in ENDS and state != JobState.SUCCEEDED]
         for pk in in_vain:
             self._skip_those_of(self._jobs(f"{rows.SELECT_JOB} WHERE pk = ?", (pk,))[0], above=top)
-
-    def _states_of(self, ids: Sequence[str]) -> dict[str, JobState]:
-        found = self._db.execute(f"SELECT id, state FROM jobs WHERE id IN ({marks(ids)})", tuple(ids))
-        return {row[0]: JobState(row[1]) for row in found}
 
     def keep_dag(self, dag_id: str, owner: str, body: bytes) -> None:
         """Keep a graph under its id; keeping it again changes nothing."""

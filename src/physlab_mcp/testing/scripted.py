@@ -10,6 +10,7 @@ import msgspec
 
 from physlab_mcp.backends.base import Assignment, BackendInfo, Observation, Submission
 from physlab_mcp.errors import RejectedError
+from physlab_mcp.schemas.capacity import Amount, Occupied, amount_of, within
 from physlab_mcp.schemas.job import Job, JobSpec
 from physlab_mcp.schemas.result import Failure, NodeResult
 from physlab_mcp.testing.clock import VirtualClock
@@ -30,15 +31,29 @@ Script = Callable[[Assignment], Outcome]
 
 
 class ScriptedBackend:
-    """Runs nothing: `script` says how each attempt ends. `slots` jobs at a time, which may be changed meanwhile."""
+    """Runs nothing: `script` says how each attempt ends.
 
-    def __init__(self, clock: VirtualClock, script: Script, *, slots: int = 1, name: str = "local") -> None:
+    `slots` cores, `memory_bytes` and `gpus` are what it has; each may be changed meanwhile, and what runs goes on.
+    """
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        script: Script,
+        *,
+        slots: int = 1,
+        memory_bytes: int = 16 << 30,
+        gpus: int = 0,
+        name: str = "local",
+    ) -> None:
         self.name = name
         self.slots = slots
+        self.memory_bytes = memory_bytes
+        self.gpus = gpus
         self.script = script
         self.ran: list[tuple[float, str]] = []  # (when, job id) of every start, in order
         self._clock = clock
-        self._placed: dict[str, int] = {}  # job id -> slots that it takes
+        self._placed: dict[str, Occupied] = {}  # by job id
         self._ends: list[tuple[float, int, Observation]] = []
         self._paused: dict[str, tuple[float, Observation]] = {}  # job id -> (seconds left, its end)
         self._seen: list[Observation] = []
@@ -54,7 +69,15 @@ class ScriptedBackend:
     @property
     def busy(self) -> int:
         """How many slots are taken."""
-        return sum(self._placed.values())
+        return round(sum(one.amount.cpus for one in self._placed.values()))
+
+    def capacity(self) -> Amount:
+        """See Measured."""
+        return Amount(self.slots, self.memory_bytes, self.gpus)
+
+    def occupied(self) -> list[Occupied]:
+        """See Measured."""
+        return list(self._placed.values())
 
     async def start(self, wake: Callable[[], None]) -> None:
         """See Backend."""
@@ -65,25 +88,33 @@ class ScriptedBackend:
 
     async def describe(self) -> BackendInfo:
         """See Backend."""
-        return BackendInfo(name=self.name, slots=self.slots, can_pause="freeze")
+        here = {"cpu": self.slots, "memory_bytes": self.memory_bytes, "gpu": self.gpus}
+        return BackendInfo(name=self.name, slots=self.slots, can_pause="freeze", limits=here)
 
     def check(self, spec: JobSpec, info: BackendInfo) -> None:
         """See Backend."""
-        if spec.resources.cpu > info.slots:
+        here = Amount(info.limits["cpu"], info.limits["memory_bytes"], info.limits["gpu"])
+        _, told = within(spec.resources, here)
+        if told and not spec.resources.degrade:
             raise RejectedError(
-                f"The job asks for {spec.resources.cpu:g} cores; {self.name} has {info.slots}.",
-                field="resources.cpu",
-                got=spec.resources.cpu,
-                remedy=f"Ask for at most {info.slots}.",
+                f"{self.name} does not have what the job asks for: {'; '.join(told)}.",
+                field="resources",
+                got=msgspec.to_builtins(spec.resources),
+                remedy=f"Ask for at most {here}.",
             )
 
     def place(self, job: Job) -> str | None:
         """See Backend."""
-        wanted = max(1, round(job.spec.resources.cpu))
-        if self.busy + wanted > self.slots:
+        wanted = amount_of(job.spec.resources)
+        wanted = msgspec.structs.replace(wanted, cpus=min(wanted.cpus, self.slots))  # as the engine has it
+        left = self.capacity()
+        for one in self._placed.values():
+            left = left.minus(one.amount)
+        if not self.slots or not left.holds(wanted):
             return None
-        self._placed[job.id] = wanted
-        return f"{self.name}-{len(self.ran)}"
+        self._placed[job.id] = Occupied(wanted, self._clock(), (job,))
+        self._number += 1
+        return f"{self.name}-{self._number}"
 
     def unplace(self, jobs: Collection[Job]) -> None:
         """See Backend."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -33,10 +34,12 @@ async def analyze(call: Analyze, caller: Caller, bench: Bench) -> Reply:
             f"{call.run_id} is a {status.kind}; an analysis is about a sweep.", field="run_id", got=call.run_id,
             remedy="run_result tells what a single run left; run_list names your sweeps.",
         )  # fmt: skip
-    from physlab_mcp.analysis.sweeps import table_of
+    from physlab_mcp.analysis.sweeps import table_of, timeline_of
 
     table = await table_of(bench.engine.store, status.id)
-    found = await anyio.to_thread.run_sync(lambda: _analysed(call, table))
+    timeline = await timeline_of(bench.engine.store, status.id, now=time.time())
+    slots = round(bench.engine.capacity().cpus)
+    found = await anyio.to_thread.run_sync(lambda: _analysed(call, table, timeline, slots))
     charts = found.charts()
     drawn = charts if call.plots else []
     links = [await anyio.to_thread.run_sync(_kept, chart, bench) for chart in drawn]
@@ -58,7 +61,7 @@ async def analyze(call: Analyze, caller: Caller, bench: Bench) -> Reply:
     )  # fmt: skip
 
 
-def _analysed(call: Analyze, table: Any) -> Analysis:
+def _analysed(call: Analyze, table: Any, timeline: Sequence[Mapping[str, Any]], slots: int) -> Analysis:
     from physlab_mcp.analysis.analysis import analyse
 
     return analyse(
@@ -67,6 +70,8 @@ def _analysed(call: Analyze, table: Any) -> Analysis:
         maximize=call.maximize,
         group_by=call.group_by or None,
         plots=None if not call.plots or call.plots == _SUITABLE else call.plots,
+        timeline=timeline,
+        slots=slots,
     )
 
 

@@ -16,6 +16,7 @@ from physlab_mcp.tools.artifact_view import show_artifact
 from physlab_mcp.tools.cursor import iso, make_cursor, parse_since, read_cursor
 from physlab_mcp.tools.log_view import log_link, show_log
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
+from physlab_mcp.tools.series_view import NEWEST, listed_series, occurred
 from physlab_mcp.tools.waiting import after_request, wait_change, wait_end
 
 if TYPE_CHECKING:
@@ -52,13 +53,15 @@ class Collaboration:
     async def job_submit(self, call: calls.JobSubmit, caller: Caller) -> Reply:
         """Store the job durably, wake the engine, and wait up to `wait_s` for the end."""
         job, warnings = await anyio.to_thread.run_sync(job_building.job_from, call, caller, self.bench)
-        (job_id,) = await self.bench.engine.submit_jobs([job])
-        if call.wait_s:
+        from physlab_mcp.dags.scheduled import submit_scheduled_job
+
+        job_id = await submit_scheduled_job(self.bench.engine, job, call.schedule)
+        if call.wait_s and prefix_of(job_id) != "series":
             status = await wait_end(self.bench.engine, job_id, caller, wait_s=call.wait_s, log_lines=call.stream_logs)
         else:
             status = await self.bench.engine.status(job_id, owner=caller.principal)
         log_tail = None
-        if call.stream_logs and call.wait_s:
+        if call.stream_logs and call.wait_s and status.job is not None:
             log_tail = await self._log_tail(job_id, caller)
         return await self._job_reply(status, caller, call.response_format, warnings=warnings, log_tail=log_tail)
 
@@ -79,6 +82,7 @@ class Collaboration:
             last_seq=status.last_seq,
             queue_position=status.queue_position,
             counts=status.counts or None,
+            meta=None if status.series is None else occurred(status.series),
             backend=job.backend if job else None,
             native_id=job.native_id if job else None,
             created_at=iso(status.created_at),
@@ -154,7 +158,9 @@ class Collaboration:
             after=read_cursor("job_list", call.cursor),
             limit=call.limit + 1,
         )
-        return list_reply(call, [_row(one) for one in rows], [one.job.pk if one.job else 0 for one in rows])
+        if call.cursor is None and call.backend is None and call.kind is None:
+            rows = [*await listed_series(call, caller.principal, self.bench, of_jobs=True), *rows]
+        return list_reply(call, [_row(one) for one in rows], [one.job.pk if one.job else NEWEST for one in rows])
 
     async def artifact(self, call: calls.ArtifactView, caller: Caller) -> Reply:
         """A look at a stored file."""
@@ -171,7 +177,7 @@ class Collaboration:
         log_tail: str | None = None,
     ) -> Reply:
         following, job = _next(status), status.job
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = {} if status.series is None else {"meta": occurred(status.series)}
         links: tuple[Link, ...] = ()
         lines: list[str] = []
         if job is not None:
@@ -247,6 +253,14 @@ def not_ended(status: Status, following: dict[str, Any] | None) -> ConflictError
 
 
 def _want_job(handle: str, method: str) -> None:
+    if prefix_of(handle) == "series":
+        raise RequestError(
+            f"{method} is for jobs; {handle} is a series of them.",
+            field="job_id",
+            got=handle,
+            remedy="job_status of the series names its newest job; job_list shows all.",
+            example={"method": "job_status", "job_id": handle},
+        )
     if prefix_of(handle) in ("run", "sweep"):
         raise RequestError(
             f"{method} is for jobs; {handle} is a run or sweep.",

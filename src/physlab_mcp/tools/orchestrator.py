@@ -11,6 +11,7 @@ import msgspec
 
 from physlab_mcp.errors import ConflictError, NotFoundError, PhyslabError
 from physlab_mcp.schemas import calls_orchestrator as calls
+from physlab_mcp.schemas.dag import Finding
 from physlab_mcp.schemas.replies import RunReply, ValidationReply
 from physlab_mcp.tools import render, views
 from physlab_mcp.tools.analysis_view import analyze
@@ -21,10 +22,12 @@ from physlab_mcp.tools.cursor import iso, parse_since, read_cursor
 from physlab_mcp.tools.dag_view import dag_reply, needs_spec_reply, planned_from_words
 from physlab_mcp.tools.finding_view import defects, finding_line, listed
 from physlab_mcp.tools.job_building import check_command_nodes
+from physlab_mcp.tools.outlook_view import outlook_lines, outlook_of
 from physlab_mcp.tools.package_building import package
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
 from physlab_mcp.tools.report_building import publish_report
 from physlab_mcp.tools.run_view import next_call, run_result, run_row, run_status, want_run
+from physlab_mcp.tools.series_view import NEWEST, listed_series
 from physlab_mcp.tools.waiting import after_request, wait_end
 
 if TYPE_CHECKING:
@@ -82,30 +85,35 @@ class Orchestrator:
         return await dag_reply(dag, checked, call.response_format, planned)
 
     async def validate_dag(self, call: calls.ValidateDag, caller: Caller) -> Reply:
-        """Every defect at once; nothing is stored."""
-        del caller
+        """Every defect at once, and with a sweep or schedule what would run when; nothing is stored."""
         spec = call.spec
         if spec is None:
             spec = (await self.bench.engine.load_dag(call.dag_id or "")).spec
         checked = await self._checked(spec, call.allow_large)
-        found_id = checked.dag.id if checked.dag is not None else None
         cut: list[str] = []
-        errors = listed(checked.errors, "errors", call.response_format, cut)
-        stored = call.dag_id is not None and checked.ok
+        found, wrong = None, list[Finding]()
+        if checked.dag is not None:
+            found, wrong = await outlook_of(call, checked.dag, caller, self.bench, cut)
+        defective = [*checked.errors, *wrong]
+        errors = listed(defective, "errors", call.response_format, cut, beside=found or "")
+        stored = call.dag_id is not None and not defective
+        given = {"sweep": call.sweep, "schedule": call.schedule}
+        asked = {name: value for name, value in given.items() if value is not None}
         body = ValidationReply(
-            ok=checked.ok,
+            ok=not defective,
             errors=errors,
-            warnings=listed(checked.warnings, "warnings", call.response_format, cut, beside=errors),
-            dag_id=found_id,
-            next={"method": "run_dag", "dag_id": call.dag_id, "wait_s": 20} if stored else None,
+            warnings=listed(checked.warnings, "warnings", call.response_format, cut, beside=[errors, found]),
+            dag_id=checked.dag.id if checked.dag is not None else None,
+            outlook=found,
+            next={"method": "run_dag", "dag_id": call.dag_id, **asked, "wait_s": 20} if stored else None,
             truncated=cut or None,
         ).wire()
-        head = "The DAG is sound." if checked.ok else f"The DAG has {len(checked.errors)} errors:"
-        lines = [head, *map(finding_line, body["errors"])]
+        head = "The DAG is sound." if not defective else f"The DAG has {len(defective)} errors:"
+        lines = [head, *map(finding_line, body["errors"]), *outlook_lines(found)]
         lines += [f"Warning: {finding_line(one)}" for one in body["warnings"]]
         lines += [f"Cut short: {', '.join(cut)}."] if cut else []
         lines.append(render.next_line(body.get("next")))
-        return Reply(body, render.text_of(lines, call.response_format, beside=body), handle=found_id)
+        return Reply(body, render.text_of(lines, call.response_format, beside=body), handle=body.get("dag_id"))
 
     async def run_dag(self, call: calls.RunDag, caller: Caller) -> Reply:
         """Store the plan durably, wake the engine, and wait up to `wait_s` for the end."""
@@ -191,6 +199,9 @@ class Orchestrator:
             after=read_cursor("run_list", call.cursor),
             limit=call.limit + 1,
         )
+        if call.cursor is None:
+            series = await listed_series(call, caller.principal, self.bench, of_jobs=False)
+            rows = [*((NEWEST, one) for one in series), *rows]
         return list_reply(call, [run_row(one) for _, one in rows], [pk for pk, _ in rows])
 
     async def explain_cache(self, call: calls.ExplainCache, caller: Caller) -> Reply:

@@ -13,6 +13,7 @@ from physlab_mcp.tools import render, views
 from physlab_mcp.tools.cursor import iso, make_cursor, read_cursor
 from physlab_mcp.tools.point_view import point_line, points_done, points_line, table
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
+from physlab_mcp.tools.series_view import cores_used, run_head, series_reply
 from physlab_mcp.tools.waiting import wait_change
 
 _LINES = 6  # values of one node in a concise text
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from physlab_mcp.schemas.artifact import ArtifactRef
     from physlab_mcp.schemas.calls_orchestrator import RunStatus
     from physlab_mcp.schemas.run import Run
-    from physlab_mcp.schemas.series import Series
     from physlab_mcp.schemas.status import NodeView, Status
 
 
@@ -78,7 +78,7 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
     following = next_call(status)
     news = [views.event_dict(one) for one in status.events]
     if status.series is not None:
-        return _series(status, status.series, news, call.response_format)
+        return series_reply(status, status.series, news, call.response_format)
     fields = await _page(
         status,
         caller,
@@ -93,28 +93,17 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
     fields.pop("views", None)
     fields["truncated"] = fields.get("truncated") or None
     points = await points_done(status, bench) if status.kind == "sweep" else None
+    used = await cores_used(status, bench, call.response_format)
+    meta = ({"points": points} if points else {}) | ({} if used is None else {"utilisation": used})
     body = RunReply(
-        **_head(status, following),
-        meta={"points": points} if points else None,
+        **run_head(status, following),
+        meta=meta or None,
         events=news,
         **fields,
     ).wire()
     lines = [render.state_line(status.id, body, status.title), points_line(points), *table(body)]
     lines.append(render.next_line(following, body["poll_after_s"]))
     return Reply(body, render.text_of(lines, call.response_format, beside=body), _links(status), handle=status.id)
-
-
-def _series(status: Status, series: Series, news: list[dict[str, Any]], response_format: str) -> Reply:
-    """Recurring work: how often it occurred, the newest occurrence, when the next one is due."""
-    following = {"method": "run_status", "run_id": series.last} if series.last is not None else None
-    said = {"occurrences": series.occurrences, "last": series.last, "next_at": iso(series.next_at)}
-    body = RunReply(**_head(status, following), meta=said, events=news).wire()
-    lines = [
-        render.state_line(status.id, body, status.title),
-        f"{series.occurrences} occurrences; {status.reason.text or 'it has ended'}.",
-        render.next_line(following, body["poll_after_s"]),
-    ]
-    return Reply(body, render.text_of(lines, response_format, beside=body), handle=status.id)
 
 
 async def run_result(
@@ -173,7 +162,7 @@ async def run_result(
     elif points:
         fields["meta"]["points"] = points
     fields["truncated"] = fields.get("truncated") or None
-    body = RunReply(**_head(status, following), **fields).wire()
+    body = RunReply(**run_head(status, following), **fields).wire()
     shown = [ref for node in nodes for ref in _preferred(node)]
     shown += refs if detailed else refs[: views.FILES]
     links = _links(status) + tuple(views.artifact_link(ref) for ref in {ref.sha256: ref for ref in shown}.values())
@@ -193,21 +182,6 @@ def _after_result(status: Status, cursor: str | None, response_format: str) -> d
     if status.kind == "run" and status.state == "succeeded":
         return {"method": "publish_report", "run_id": status.id}
     return None
-
-
-def _head(status: Status, following: dict[str, Any] | None) -> dict[str, Any]:
-    name = f"{status.kind}_id"
-    return {
-        **views.state_fields(status, next_call=following),
-        name: status.id,
-        "dag_id": status.dag_id,
-        "title": status.title or None,
-        "counts": status.counts or None,
-        "last_seq": status.last_seq,
-        "created_at": iso(status.created_at),
-        "started_at": iso(status.started_at),
-        "ended_at": iso(status.ended_at),
-    }
 
 
 async def _page(

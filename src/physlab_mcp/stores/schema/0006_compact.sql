@@ -5,3 +5,9 @@ ALTER TABLE jobs ADD COLUMN template INTEGER;
 ALTER TABLE jobs ADD COLUMN room BLOB;
 ALTER TABLE results ADD COLUMN template INTEGER;
 DROP INDEX cache_job;
+-- Bodies of results, many in one, because each alone wastes a part of its last page. Made when nothing else is to do.
+CREATE TABLE volumes (pk INTEGER PRIMARY KEY, body BLOB NOT NULL);
+ALTER TABLE results ADD COLUMN volume INTEGER;
+ALTER TABLE results ADD COLUMN start INTEGER;
+ALTER TABLE results ADD COLUMN size INTEGER;
+CREATE INDEX results_loose ON results (job) WHERE volume IS NULL;
