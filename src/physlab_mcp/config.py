@@ -215,7 +215,7 @@ class Provenance(Section):
     """What is recorded of each task beside its result."""
 
     capture: Literal["full", "off"] = Field(
-        default="full", description="off: no processor time, memory, environment or state of the repository"
+        default="full", description="off: no processor time, memory and environment"
     )
 
 

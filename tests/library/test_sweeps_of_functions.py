@@ -189,3 +189,15 @@ def test_an_extended_sweep_keeps_its_points_and_computes_only_the_new_ones(engin
     after = {point.id: point.tasks["cube"].job_id for point in larger}
     assert before.items() < after.items()
     assert larger.to_dataframe()["y"].tolist() == [1, 8, 27]
+
+
+def test_what_was_recorded_is_told_and_what_is_missing_of_it(engine, project):
+    made = ExperimentalWorkflow("recorded", metadata={"operator": "Ada"}).add_task("cube", lambda x: {"y": x**3})
+    made.add_parameter_space({"x": [1, 2]}).require_metadata(["operator", "usage", "environments", "code"])
+    results = run(engine, made)
+    told = results.metadata()
+    assert [task["state"] for task in told["tasks"]] == ["succeeded"] * 2
+    assert told["workflow"]["metadata"] == {"operator": "Ada"}
+    assert results.missing_metadata == []
+    made = ExperimentalWorkflow("broken").add_task("f", lambda x: 1 / 0).add_parameter_space({"x": [1]})
+    assert run(engine, made.require_metadata(["usage"])).missing_metadata == ["usage"]

@@ -95,6 +95,21 @@ async def test_a_recurring_job_is_a_series_that_can_be_followed_listed_and_cance
     assert early.structured["error"]["code"] == "invalid_request"
 
 
+async def test_a_series_that_is_cancelled_leaves_the_list(live: Router) -> None:
+    nightly = {"policy": "cron", "cron": "0 22 * * *", "timezone": "UTC"}
+    asked = {"backend": "local", "job_spec": {"command": ["true"]}, "schedule": nightly}
+    of_job = (await answer(live, JOBS, method="job_submit", **asked))["job_id"]
+    of_run = (await answer(live, RUNS, method="run_dag", spec=ONE, schedule=nightly))["series_id"]
+    assert (await answer(live, JOBS, method="job_cancel", job_id=of_job))["state"] == "cancelled"
+    assert (await answer(live, RUNS, method="run_cancel", run_id=of_run))["state"] == "cancelled"
+    assert (await answer(live, JOBS, method="job_list"))["rows"] == []
+    assert [row["job_id"] for row in (await answer(live, JOBS, method="job_list", state="cancelled"))["rows"]] == [
+        of_job
+    ]
+    status = await answer(live, RUNS, method="run_status", run_id=of_run)
+    assert (status["state"], status["meta"]["occurrences"]) == ("cancelled", 0)
+
+
 async def test_recurring_runs_are_listed_before_the_runs_and_the_page_goes_on_behind_them(router: Router) -> None:
     await answer(router, RUNS, method="run_dag", spec=ONE)
     weekly = {"policy": "cron", "cron": "0 22 * * 5", "timezone": "UTC"}

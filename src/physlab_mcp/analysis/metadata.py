@@ -43,6 +43,9 @@ _OF_TASKS = {
     "timing": ("queued_at", "started_at", "ended_at"),
     "usage": ("cpu_s", "duration_ms"),
 }
+RECORDED = (
+    _MACHINE | _OF_TASKS.keys() | {"seeds", "environments", "git", "order", "requests", "tasks", "sweep", "schedule"}
+)
 _result = msgspec.json.Decoder(NodeResult).decode
 
 

@@ -163,7 +163,7 @@ def _say(out: Output, folder: Path, files: list[Path], numbers: Mapping[str, Any
         word = "greatest" if numbers["maximize"] else "least"
         out.say(f"The {word} {numbers['metric']} is {best['value']:g}, at {where}.")
     for one in numbers.get("errors", ()):
-        out.note(f"- {one['count']} x {one['error']}")
+        out.note(f"- {one['points']} x {one['error']}")
     out.say(f"In {near(folder)}:")
     shown = {path.stem: [] for path in files}
     for path in files:

@@ -318,6 +318,14 @@ class Engine:
             raise _no_plan(handle)
         return read_sweep(plan.sweep).names if plan.sweep is not None else ()
 
+    def _metadata(self, handle: str) -> dict[str, Any]:
+        async def work(lab: Lab) -> dict[str, Any]:
+            from physlab_mcp.analysis.metadata import metadata_of
+
+            return await metadata_of(lab.store, handle, blobs=lab.blobs)
+
+        return self._bridge.call(work)
+
     def _loaded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         async def work(lab: Lab) -> dict[str, Any]:
             return points.loaded(lab.blobs, values)

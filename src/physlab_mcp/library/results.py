@@ -61,6 +61,20 @@ class Results:
         """What was told at the submission, such as a resource that this machine lacks."""
         return list(self._record.warnings) if self._record is not None else []
 
+    def metadata(self) -> dict[str, Any]:
+        """Everything recorded of it: inputs by hash, seeds, times, processor and memory of each task, order, environment.
+
+        Of a sweep that ended early, or goes on, it says what ran so far. The shape: docs/data.md.
+        """
+        return self._engine._metadata(self.id)
+
+    @property
+    def missing_metadata(self) -> list[str]:
+        """The names of `require_metadata` that were not recorded; empty once it has ended well."""
+        from physlab_mcp.analysis.metadata import missing
+
+        return missing(self.metadata(), self._record.required if self._record is not None else ())
+
     def values(self, point: Point | Mapping[str, Any], task: str) -> dict[str, Any]:
         """What one task of a point returned, arrays, tables and objects included.
 

@@ -46,6 +46,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     visualizations: dict[str, Any] = {}
     results: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
+    required: list[str] = []  # names of metadata that must have been recorded in the end
     checkpoints: list[str] = []
     schedule: dict[str, Any] | None = None
     warnings: list[str] = []
@@ -71,6 +72,7 @@ async def submit(lab: Lab, workflow: ExperimentalWorkflow, ready: Mapping[str, P
         visualizations=workflow.visualizations,
         results=workflow.results,
         metadata=workflow.metadata,
+        required=workflow.required_metadata,
         checkpoints=[task.name for task in workflow.tasks.values() if task.checkpoint],
         schedule=dict(options.schedule) if options.schedule else None,
         warnings=warnings,

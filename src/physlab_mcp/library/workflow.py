@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import msgspec
 
+from physlab_mcp.analysis.metadata import RECORDED
 from physlab_mcp.errors import RequestError
 from physlab_mcp.library import validation
 from physlab_mcp.library.drafting import UNSTORED, node_resources, spec_of
@@ -14,11 +15,6 @@ from physlab_mcp.library.functions import Pickled, pickled
 from physlab_mcp.library.tasks import Task
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Finding
-
-CAPTURED = frozenset({
-    "python", "packages", "os", "cpu", "memory", "gpu", "hostname", "git", "code", "parameters", "inputs", "seeds", "timing",
-})  # fmt: skip
-"""What is recorded of every run without being asked for."""
 
 
 class ExperimentalWorkflow:
@@ -208,7 +204,7 @@ class ExperimentalWorkflow:
                 "metadata",
             )
             for name in self.required_metadata
-            if self.metadata.get(name) in (None, "") and name not in about | CAPTURED
+            if self.metadata.get(name) in (None, "") and name not in about | RECORDED
         ]
 
     def validate(self, registry: Registry | None = None) -> dict[str, Pickled]:

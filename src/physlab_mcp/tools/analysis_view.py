@@ -95,7 +95,7 @@ def _lines(handle: str, found: Analysis, body: dict[str, Any]) -> Sequence[str]:
     if effects is not None:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in effects["main"].items())
         lines.append(f"Share of the variance ({effects['method']}): {shares}.")
-    lines += [f"{one['count']} x {one['error']}" for one in numbers.get("errors", ())]
+    lines += [f"{one['points']} x {one['error']}" for one in numbers.get("errors", ())]
     lines += list(numbers.get("notes", ()))
     lines += [f"{one['name']}: {one['caption']}" for one in body.get("figures") or ()]
     lines.append(render.next_line(body.get("next")))

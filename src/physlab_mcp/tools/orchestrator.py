@@ -286,5 +286,5 @@ def _brief(
     lines = [render.state_line(status.id, body, status.title)]
     lines += [f"Warning: {finding_line(one)}" for one in warnings]
     lines.append(render.next_line(following, body["poll_after_s"]))
-    link = Link(f"physlab://runs/{status.id}", status.id, "application/json")
-    return Reply(body, render.text_of(lines, response_format), (link,), handle=status.id)
+    links = () if status.series is not None else (Link(f"physlab://runs/{status.id}", status.id, "application/json"),)
+    return Reply(body, render.text_of(lines, response_format), links, handle=status.id)
