@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests use beside Python packages: Node 22 with the MCP inspector and conformance suite, in .tools/,
-# and, as root on a machine with apt, bubblewrap and poppler-utils. Running it again changes nothing.
+# and, as root on a machine with apt, bubblewrap, poppler-utils and Chromium. Running it again changes nothing.
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,6 +12,7 @@ conformance=0.2.0-alpha.12
 missing=""
 command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
 command -v pdftotext >/dev/null 2>&1 || missing="$missing poppler-utils"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 if [ -n "$missing" ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     apt-get update -q

@@ -13,6 +13,7 @@ import pytest
 
 from physlab_mcp import config, errors
 from physlab_mcp.cli.parser import build, every_command
+from physlab_mcp.dags.sweep import read_sweep
 from physlab_mcp.dags.validate import validate
 from physlab_mcp.nodes.registry import Registry
 
@@ -84,7 +85,10 @@ def test_json_snippets_are_valid(page, tmp_path):
     for text in blocks(page, "json"):
         body = json.loads(text)
         if "nodes" in body and page.name != "add-a-node-type.md":
-            assert validate(body, registry).ok, validate(body, registry).errors
+            beside = ("sweep", "schedule", "visualizations")  # what a file for `physlab sweep` has
+            checked = validate({name: part for name, part in body.items() if name not in beside}, registry)
+            assert checked.ok, checked.errors
+            read_sweep(body.get("sweep", {"space": {"n": [1]}}))
         elif set(body) <= set(config.Config.model_fields):
             config.parse(text, folder=tmp_path)
 
@@ -98,22 +102,40 @@ def test_shell_snippets_run(page, tmp_path):
         "PHYSLAB_DATA_DIR": str(data),
         "HOME": str(tmp_path),
     }
-    for text in blocks(page, "json"):
-        (tmp_path / "experiment.json").write_text(text)
     for text in blocks(page, "python"):
         (tmp_path / text.split("\n", 1)[0].removeprefix("# ")).write_text(text)
-    scripts = [text for text in blocks(page, "sh") if not text.startswith("make ")]
-    assert scripts
+    shown = [(language, text) for skipped, language, text in BLOCK.findall(page.read_text()) if not skipped]
+    assert any(language == "sh" for language, _ in shown)
     try:
-        for script in scripts:
+        for language, text in shown:
+            if language == "json":  # what the next lines run
+                (tmp_path / "experiment.json").write_text(text)
+            if language != "sh" or text.startswith("make "):
+                continue
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=environment,
+                ["bash", "-euo", "pipefail", "-c", text], cwd=tmp_path, env=environment,
                 capture_output=True, text=True, timeout=120, check=False,
             )  # fmt: skip
-            assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     finally:
         subprocess.run(["physlab", "engine", "stop"], env=environment, capture_output=True, timeout=60, check=False)
         shutil.rmtree(data, ignore_errors=True)
+
+
+def test_the_tests_shown_in_the_guide_to_testing_pass(tmp_path):
+    shown = blocks(ROOT / "docs" / "testing.md", "python")
+    (tmp_path / "test_guide.py").write_text("\n\n".join(shown))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "test_guide.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(shown)} passed" in done.stdout
+
+
+def test_the_forecast_shown_in_the_guide_to_scheduling_holds():
+    (shown,) = blocks(ROOT / "docs" / "scheduling.md", "python")
+    exec(compile(shown, "scheduling.md", "exec"), {})
 
 
 def test_the_make_targets_that_are_told_exist():

@@ -10,7 +10,8 @@ from physlab_mcp.cli.parser import build, every_command
 MINIMAL = {
     "run": ["f.json"], "report": ["run-1"], "jobs show": ["job-1"], "jobs logs": ["job-1"], "jobs wait": ["job-1"],
     "jobs cancel": ["job-1"], "jobs pause": ["job-1"], "jobs resume": ["job-1"], "jobs approve": ["job-1"],
-    "jobs reject": ["job-1"], "install": ["codex"],
+    "jobs reject": ["job-1"], "install": ["codex"], "sweep": ["f.json"], "analyze": ["sweep-1"],
+    "jobs start-now": ["job-1"], "bundle create": ["run-1"], "bundle verify": ["f.crate"], "bundle reproduce": ["f.crate"],
 }  # fmt: skip
 
 

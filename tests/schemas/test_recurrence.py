@@ -114,5 +114,7 @@ def test_what_is_due_is_the_last_of_those_in_between(cron: str, zone: str, handl
     assert due(cron, zone, handled, now, catch_up="skip") == late
 
 
-def test_a_date_that_never_comes_ends_the_search() -> None:
-    assert list(cron_of("0 0 30 2 *").after(0.0, ZoneInfo("UTC"))) == []
+def test_occurrences_end_with_the_calendar() -> None:
+    begin = datetime(9999, 12, 28, tzinfo=UTC)
+    left = list(cron_of("0 0 * * *").after(begin.timestamp(), ZoneInfo("UTC")))
+    assert left == [(begin + timedelta(days=days)).timestamp() for days in (1, 2)]

@@ -37,7 +37,10 @@ def told_to(folder: Path, name: str, work: Callable[..., Any]) -> Callable[..., 
         (folder / f"{name}-{uuid.uuid4().hex}").touch()
         return work(**given)
 
-    counted.__module__, counted.__qualname__ = "__main__", "counted"  # so that it is sent by value, not found by its name
+    counted.__module__, counted.__qualname__ = (
+        "__main__",
+        "counted",
+    )  # so that it is sent by value, not found by its name
     return counted
 
 

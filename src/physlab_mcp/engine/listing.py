@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from physlab_mcp.engine.plan_jobs import newest_jobs
 from physlab_mcp.engine.views import is_idle, job_status, plan_status, series_status, waiting_reason
 from physlab_mcp.schemas.job_state import TERMINAL, JobState
 from physlab_mcp.schemas.status import Status
@@ -23,12 +24,13 @@ class Listings:
         """The view of a run or sweep, with what it waits for where nothing of it is under way."""
         if not is_idle(status):
             return status
-        one_run = status.kind == "run" and status.plan is None
-        query = JobQuery(
-            run_id=status.id if one_run else None, plan_id=None if one_run else status.id, states=(JobState.PENDING,),
-            oldest_first=True, limit=_LOOKED_AT,
-        )  # fmt: skip
-        found = waiting_reason(await self.store.find_jobs(query))
+        waiting = (JobState.PENDING,)
+        if status.plan is None:
+            query = JobQuery(run_id=status.id, states=waiting, oldest_first=True, limit=_LOOKED_AT)
+            jobs = await self.store.find_jobs(query)
+        else:
+            jobs = await newest_jobs(self.store, status.plan, status.counts, waiting, most=_LOOKED_AT)
+        found = waiting_reason(jobs)
         return status if found is None else msgspec.structs.replace(status, reason=found)
 
     async def _told(self, seqs: Sequence[int]) -> None:

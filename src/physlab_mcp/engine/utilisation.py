@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from physlab_mcp.engine.plan_jobs import newest_jobs
 from physlab_mcp.schemas.capacity import amount_of
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job
@@ -120,11 +121,12 @@ def from_events(events: Iterable[Event], *, slots: float, cpus: Mapping[str, flo
 
 async def ran(store: Store, handle: str, *, most: int) -> list[Job]:
     """The jobs of a run or sweep that have started, at most so many, the newest first."""
-    is_plan = await store.get_plan(handle) is not None
-    query = JobQuery(
-        plan_id=handle if is_plan else None, run_id=None if is_plan else handle, states=_RAN, limit=most
-    )  # fmt: skip
-    return [job for job in await store.find_jobs(query) if job.started_at]
+    state = await store.get_plan(handle)
+    if state is None:
+        found = await store.find_jobs(JobQuery(run_id=handle, states=_RAN, limit=most))
+    else:
+        found = await newest_jobs(store, state.plan, state.counts, _RAN, most=most)
+    return [job for job in found if job.started_at]
 
 
 def lanes(jobs: Iterable[Job], *, now: float | None = None) -> list[dict[str, Any]]:

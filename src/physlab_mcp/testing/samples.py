@@ -83,7 +83,8 @@ def training() -> Sample:
     workflow.add_task("prepare", prepare)
     workflow.add_task("train", train, depends_on=["prepare"])
     workflow.add_task("score", score, depends_on=["train"])
-    workflow.add_parameter_space({"seed": [1, 2, 3, 4], "rate": [0.1, 0.2, 0.3, 0.4, 0.5]})
+    # No two rates give the same weight: equal inputs would be scored once.
+    workflow.add_parameter_space({"seed": [1, 2, 3, 4], "rate": [0.1, 0.2, 0.3, 0.45, 0.6]})
     return Sample(
         workflow, {"prepare": 4, "train": 20, "score": 20}, 20, "accuracy", maximize=True, best={"rate": 0.3},
         best_value=1.0,
