@@ -278,3 +278,40 @@ def test_a_printed_figure_embeds_its_fonts(tmp_path):
     assert float(page.mediabox.width) == pytest.approx(85 / 25.4 * 72, abs=0.1)
     assert "accuracy" in page.extract_text()
     assert np.isfinite(float(page.mediabox.height))
+
+
+def test_numbers_among_other_things_are_found():
+    values = ["a", None, True, [1], {"b": 1}, 1.5, 10**400, -(10**400)]
+    df = sweep(grid(a=list(range(8))), lambda p, i: {"m": values[i]})
+    for metric in (None, "m", "fit.m"):
+        numbers = analyse(df, metric=metric).numbers
+        assert numbers["best"]["value"] == 1.5
+        assert numbers["statistics"]["n"] == 1
+        assert numbers["notes"][0] == "m: 2 values that are no numbers count as missing."
+    texts = analyse(sweep(grid(a=[1, 2]), lambda p, i: {"m": "x"})).numbers
+    assert texts["notes"] == ["No point gave a number."]
+
+
+def test_an_answer_can_always_be_written_as_json():
+    df = sweep(grid(a=[0, 1, 2], s=[1, 2]), lambda p, i: {"m": [1.7e308, -1.7e308][i % 2]})
+    numbers = analyse(df).numbers
+    assert "Infinity" not in json.dumps(numbers, allow_nan=False)
+    assert numbers["statistics"]["mean_95"] == [None, None]
+    assert "A null stands for what is no finite number." in numbers["notes"]
+    zero = analyse(sweep(grid(a=[0, 1]), lambda p, i: {"m": -0.0}), maximize=False).numbers
+    assert "-0.0" not in json.dumps(zero)
+
+
+def test_a_metric_that_no_point_gave_is_told_with_those_that_there_are():
+    df = sweep(grid(a=[0, 1]), lambda p, i: {"accuracy": 1.0}, metrics=["fit.loss"])
+    assert "No point gave loss; they gave accuracy." in analyse(df, metric="loss").numbers["notes"]
+    alone = sweep(grid(a=[0, 1]), lambda p, i: {}, metrics=["fit.loss"])
+    alone.attrs["other_metrics"] = ["fit.accuracy"]
+    notes = analyse(alone).numbers["notes"]
+    assert notes == ["No point gave a number.", "No point gave loss; they gave fit.accuracy."]
+
+
+def test_none_is_a_group_of_the_answer():
+    df = sweep(grid(penalty=[None, "l2"], a=[1, 2, 3]), lambda p, i: {"m": p["a"] + 100.0 * (p["penalty"] is None)})
+    groups = analyse(df, group_by="penalty").numbers["groups"]
+    assert [(one["group"]["penalty"], one["mean"]) for one in groups] == [(None, 102.0), ("l2", 2.0)]

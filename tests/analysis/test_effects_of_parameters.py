@@ -214,3 +214,60 @@ def test_pure_noise_gets_next_to_no_share():
         made = effects(sweep(points, lambda p, i, noise=noise: {"m": float(noise[i])}))
         found += [one.share for one in made.main]
     assert sum(found) / len(found) < 0.06
+
+
+def test_none_is_a_level_with_an_effect():
+    df = sweep(grid(penalty=[None, "l2"], a=[1, 2, 3]), lambda p, i: {"m": p["a"] + 100.0 * (p["penalty"] is None)})
+    assert shares(effects(df))["penalty"] == pytest.approx(1500 / (1500 + 0.4), abs=1e-3)
+    levels = profile(df, "penalty")
+    assert [(one.level, one.mean) for one in levels] == [("l2", 2.0), (None, 102.0)]
+    drawn = sweep([{"x": None if i % 5 == 0 else i / 100} for i in range(100)], lambda p, i: {"m": float(i % 5 == 0)})
+    assert profile(drawn, "x", bins=2)[-1].level is None
+    assert profile(drawn, "x", bins=2)[-1].mean == 1.0
+    assert shares(effects(drawn))["x"] > 0.99
+
+
+@pytest.mark.parametrize(("points", "params"), [(40, 12), (80, 12), (40, 6), (20, 6), (14, 12)])
+def test_one_parameter_that_decides_is_not_soaked_up_by_the_others(points, params):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        rows = [{f"p{i}": float(x) for i, x in enumerate(row)} for row in rng.random((points, params))]
+        found = effects(sweep(rows, lambda p, i: {"m": p["p0"]}))
+        assert shares(found)["p0"] > 0.9
+        assert found.remainder < 0.1
+        assert found.confounded == ()
+
+
+def test_many_parameters_that_all_matter_share_the_variance():
+    rng = np.random.default_rng(0)
+    rows = [{f"p{i}": float(x) for i, x in enumerate(row)} for row in rng.random((40, 12))]
+    found = effects(sweep(rows, lambda p, i: {"m": sum(p.values())}))
+    assert all(0.04 < one.share < 0.13 for one in found.main)
+
+
+def test_what_chance_gives_is_no_share():
+    told = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        rows = [{f"p{i}": float(x) for i, x in enumerate(row)} for row in rng.random((24, 6))]
+        noise = rng.normal(size=24)
+        found = effects(sweep(rows, lambda p, i, noise=noise: {"m": float(noise[i])}))
+        told += any(one.share for one in (*found.main, *found.pairs))
+        if not any(shares(found).values()):
+            assert any("no share can be told" in note for note in found.notes)
+    assert told <= 4
+
+
+def test_levels_too_many_for_curved_pairs_are_read_as_straight_lines():
+    rng = np.random.default_rng(1)
+    rows = [{"a": a, "b": b, "c": c, "k": f"k{i % 9}"} for i, (a, b, c) in enumerate(rng.random((20, 3)))]
+    rows = [{**row, "b2": row["b"] + 0.001 * i} for i, row in enumerate(rows)]
+    found = effects(sweep(rows, lambda p, i: {"m": p["b"]}))
+    assert found.method == REGRESSION
+    assert ("b", "b2") in [one[:2] for one in found.confounded]
+
+
+def test_shares_have_no_scale():
+    for scale in (1e308, 1e-308):
+        df = sweep(grid(a=[-1, 1], b=[1, 2]), lambda p, i, scale=scale: {"m": p["a"] * scale})
+        assert shares(effects(df))["a"] == pytest.approx(1)

@@ -11,6 +11,7 @@ from PIL import Image
 from sweep_tables import grid, sweep, thousand, timeline
 
 from physlab_mcp.analysis import choose
+from physlab_mcp.analysis.analysis import analyse
 from physlab_mcp.analysis.figures import chart
 from physlab_mcp.analysis.figures.cells import cut
 from physlab_mcp.analysis.figures.convergence import convergence
@@ -157,7 +158,7 @@ def test_a_continuum_is_cut_into_bins():
     assert len(rate.labels) == 12
     assert " bins" in cut(df["w"], "w").note
     assert "logarithmic" not in cut(df["w"], "w").note
-    assert cut(AWKWARD["gaps"]()["b"], "b").place.tolist()[:5] == [-1, 1, 2, 0, -1]
+    assert cut(AWKWARD["gaps"]()["b"], "b").place.tolist()[:5] == [3, 1, 2, 0, 3]
     assert "over bins of rate with equally many points" in line(df, "rate", "m").caption
 
 
@@ -287,3 +288,111 @@ def test_a_request_that_cannot_be_drawn_names_the_nearest(request_, message):
 def test_a_sweep_with_too_few_parameters_says_so():
     with pytest.raises(RequestError, match="y_axis is needed"):
         choose.make(sweep(grid(a=[1, 2]), lambda p, i: {"m": 1.0}), "heatmap")
+
+
+def test_none_is_a_level_of_every_figure():
+    df = sweep(grid(depth=[None, 2, 1], penalty=[None, "l2"], seed=[0, 1]), lambda p, i: {"m": float(i)})
+    assert heatmap(df, "depth", "penalty", "m").data["depth"].unique().tolist() == ["1", "2", "none"]
+    assert heatmap(df, "depth", "seed", "m", ["penalty"]).data["points"].sum() == 12
+    rows = line(df, "seed", "m", "penalty").data
+    assert rows["penalty"].isna().sum() == 2
+    for made in choose.charts(df, plots=["heatmap", "line", "parallel_coordinates", "scatter_matrix"]):
+        picture, marks = chart.render_with_marks(made, dpi=60)
+        assert inked(picture) > 0.01
+        assert made.kind not in {"heatmap", "parallel_coordinates"} or any("depth = none" in one[2] for one in marks)
+    assert "panels of depth (4) without the points" in scatter_matrix(df, ["depth", "m"], "m").caption
+
+
+def test_none_beside_a_continuum_has_a_place_or_is_told():
+    draw = random.Random(5)
+    rows = [{"x": None if i % 10 == 0 else draw.random(), "k": i % 2} for i in range(100)]
+    df = sweep(rows, lambda p, i: {"m": float(i)})
+    assert cut(df["x"], "x").labels[-1] == "none"
+    assert cut(df["x"], "x").place[0] == 12
+    assert "Not shown: 10 with x = none." in line(df, "x", "m").caption
+    assert inked(chart.render(parallel(df, ["x", "k"], "m"), dpi=60)) > 0.01
+
+
+def test_a_request_that_fails_tells_its_place():
+    df = thousand()
+    with pytest.raises(RequestError) as found:
+        choose.charts(df, "accuracy", plots=["histogram", {"type": "heatmap", "x_axis": "raet"}])
+    assert found.value.field == "plots.1.x_axis"
+    with pytest.raises(RequestError) as found:
+        choose.charts(df, "accuracy", plots=[{"type": "heatmp"}])
+    assert found.value.field == "plots.0.type"
+    with pytest.raises(RequestError) as found:
+        analyse(df, metric="accuracy", plots=["auto", {"type": "heatmap", "y_axis": "raet"}]).charts()
+    assert found.value.field == "plots.1.y_axis"
+    with pytest.raises(RequestError, match="no figure 'auto'"):
+        choose.make(df, "auto", metric="accuracy")
+
+
+def test_those_that_suit_can_be_joined_by_others():
+    df = sweep(grid(a=[1, 2, 3]), lambda p, i: {"m": float(i)})
+    suits = [{"type": "auto"}, {"type": "histogram"}, {"type": "histogram", "title": "Mine"}, "heatmap"]
+    names = [one.type for _, one in choose.placed(df, suits, "m", maximize=True, timeline=False)]
+    assert names == ["line", "histogram", "convergence", "histogram", "heatmap"]
+    made = choose.charts(df, "m", plots=[{"type": "auto", "maximize": False, "value": "duration_s"}])
+    assert "smallest" in made[-1].caption
+    assert "duration_s" in made[0].caption
+
+
+def test_the_end_of_a_name_is_enough_where_one_alone_has_it():
+    df = sweep(
+        [{"t.width": a, "u.width": a, "t.depth": b} for a in (1, 2) for b in (1, 2)], lambda p, i: {"m": float(i)}
+    )
+    assert "t.depth" in choose.make(df, {"type": "line", "x_axis": "depth"}).caption
+    with pytest.raises(RequestError, match="no such column 'width'"):
+        choose.make(df, {"type": "line", "x_axis": "width"})
+
+
+def colours_and_cells(monkeypatch, made, width_mm=175):
+    """The colour map of a heatmap and the numbers in its cells, with whether each lies within its cell."""
+    seen = []
+    place = chart._placed
+    monkeypatch.setattr(chart, "_placed", lambda figure, marks: (seen.append(figure), place(figure, marks))[1])
+    chart.render(made, dpi=80, width_mm=width_mm)
+    figure = seen[0]
+    figure.canvas.draw()
+    inside = [
+        text.get_window_extent().width <= abs(axes.transData.transform((1, 0)) - axes.transData.transform((0, 0)))[0]
+        for axes in figure.axes
+        for text in axes.texts
+    ]
+    return figure.axes[0].images[0].get_cmap().name, inside
+
+
+def test_colours_part_at_zero_only_where_both_signs_matter(monkeypatch):
+    def over(low, high):
+        return heatmap(
+            sweep(grid(x=[0, 1, 2], y=[0, 1]), lambda p, i: {"m": low + (high - low) * i / 5}), "x", "y", "m"
+        )
+
+    one = colours_and_cells(monkeypatch, over(-1.9, 31))[0]
+    assert one == colours_and_cells(monkeypatch, over(1.0, 31))[0]
+    assert one != colours_and_cells(monkeypatch, over(-20, 31))[0]
+
+
+def test_numbers_in_cells_stay_within_them(monkeypatch):
+    points = grid(x=[0, 1, 2, 3], y=[1, 2, 3], k=[1, 2, 3])
+    made = heatmap(sweep(points, lambda p, i: {"m": -1.2345e-7 * (i + 1)}), "x", "y", "m", ["k"])
+    for width in (85, 175, 400):
+        _, inside = colours_and_cells(monkeypatch, made, width)
+        assert all(inside)
+        assert bool(inside) == (width == 400)
+    few = heatmap(sweep(grid(x=[1, 2], y=[1, 2]), lambda p, i: {"m": i}), "x", "y", "m")
+    assert len(colours_and_cells(monkeypatch, few)[1]) == 4
+
+
+def test_intervals_of_categories_stand_beside_each_other():
+    df = sweep(grid(kind=["a", "b"], k=[1, 2], seed=[0, 1]), lambda p, i: {"m": float(i)})
+    marks = chart.render_with_marks(line(df, "kind", "m", "k"), dpi=40)[1]
+    assert len({x for x, _, _ in marks}) == 4
+
+
+def test_a_metric_without_any_value_is_a_sentence():
+    df = sweep(grid(x=[1, 2], y=[1, 2]), lambda p, i: {"m": math.nan})
+    for made in choose.charts(df, "m", plots=KINDS[:-1]):
+        assert "no values: " in made.caption.lower(), made.name
+        assert inked(chart.render(made, dpi=60)) > 0.001

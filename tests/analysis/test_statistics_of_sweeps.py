@@ -184,3 +184,19 @@ def test_sweeps_that_share_nothing_say_so():
     assert (found.shared, found.differences[0].pairs, found.differences[0].difference) == (0, 0, None)
     with pytest.raises(RequestError, match="No numeric metric is in both"):
         compare(left, sweep([{"a": 1}], lambda p, i: {"other": 2.0}))
+
+
+def test_none_is_a_group_of_its_own_and_the_last():
+    df = sweep(grid(depth=[None, 2, 1], seed=[0, 1]), lambda p, i: {"m": float(i)})
+    rows = summarise(df, by="depth", resamples=10)
+    assert rows["n"].tolist() == [2, 2, 2]
+    assert rows["mean"].tolist() == [4.5, 2.5, 0.5]
+    assert rows["depth"].isna().tolist() == [False, False, True]
+
+
+def test_the_largest_numbers_are_described():
+    found = describe(sweep(grid(a=[0, 1, 2, 3]), lambda p, i: {"m": [1e308, -1e308][i % 2]}), "m")
+    assert (found.mean, found.min, found.max) == (0.0, -1e308, 1e308)
+    assert found.std == pytest.approx(1e308 * math.sqrt(4 / 3))
+    best = optimum(sweep(grid(a=[0, 1], seed=[0, 1]), lambda p, i: {"m": 1e308}), maximize=True)
+    assert best.best_setting.mean == 1e308

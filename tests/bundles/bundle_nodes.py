@@ -28,3 +28,15 @@ def noise(params, io):
     ref = io.save_bytes("draws.csv", "\n".join(map(repr, values)).encode(), "text/csv")
     seconds = float(len(str(Path.cwd()))) + io.attempt  # unlike from place to place, as times are
     return NodeResult(values={"mean": sum(values) / 10, "elapsed_s": seconds}, artifacts=(ref,), meta={"device": "cpu"})
+
+
+class GateParams(NodeParams):
+    gate: str = Field(default="")
+    value: float = Field(default=0.0)
+
+
+@node_type("trial.gate", params=GateParams, summary="Waits at a pipe while there is one", outputs={"value": "as given"})
+def gate(params, io):
+    if Path(params.gate).exists():
+        Path(params.gate).read_bytes()  # nobody ever writes
+    return NodeResult(values={"value": params.value}, meta={"device": "cpu"})

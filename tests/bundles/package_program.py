@@ -1,5 +1,6 @@
 """Runs a graph and a sweep of it, and packages both: `package_program.py FOLDER`, with $PHYSLAB_DATA_DIR."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -33,11 +34,32 @@ async def packaged(lab: Lab, nodes: list, sweep: dict | None, target: Path) -> N
     await make_package(lab.engine, lab.registry, lab.blobs, handle, target, owner="local", wishes=wishes)
 
 
+async def stopped(lab: Lab, target: Path) -> None:
+    """A sweep of three points that is cancelled while its first waits between its two nodes."""
+    gate = target.with_name("gate")
+    os.mkfifo(gate)
+    held = {"gate": str(gate), "value": {"$from": "noise", "key": "values.mean"}}
+    nodes = [NODES[0], {"id": "held", "tool": "trial", "method": "gate", "params": held}]
+    checked = validate({"nodes": nodes}, lab.registry)
+    assert checked.dag is not None, checked.errors
+    plan = plan_for(checked.dag, registry=lab.registry, sweep={"space": {"noise.seed": [4, 5, 6]}}, parallelism=1)
+    handle = await lab.engine.submit_plan(plan, checked.dag)
+    with anyio.fail_after(100):
+        while (await lab.engine.wait(handle, owner="local", timeout_s=5)).done < 1:
+            pass
+    await lab.engine.request("cancel", handle, owner="local")
+    status = await lab.engine.wait(handle, owner="local", timeout_s=100, until_end=True)
+    assert status.state == "cancelled", status
+    await make_package(lab.engine, lab.registry, lab.blobs, handle, target, owner="local")
+    gate.unlink()
+
+
 async def main(folder: Path) -> None:
     async with Lab.open() as lab:
         await packaged(lab, NODES, None, folder / "run")
         await packaged(lab, NODES[:2], SWEEP, folder / "sweep")
         await packaged(lab, NODES[:1], None, folder / "zipped.zip")
+        await stopped(lab, folder / "stopped")
         await ask(lab.data, "stop")
 
 

@@ -25,6 +25,59 @@ def test_an_untouched_package_is_reproduced_exactly(packages, again, name):
     assert report.environment == []
 
 
+def test_a_cancelled_sweep_is_compared_as_far_as_it_had_come(packages, again):
+    package = packages.folder / "stopped"
+    jobs = [json.loads(line) for line in (package / "results" / "jobs.jsonl").read_text().splitlines()]
+    done = [job for job in jobs if job["state"] == "succeeded"]
+    assert {job["node"] for job in done} == {"noise"}
+    report = again(package)
+    assert report.verdict == "exact", report
+    assert report.counts["not_compared"] >= 1
+    assert report.counts["differs"] == 0
+    assert report.counts["exact"] >= len(done)
+
+
+def test_points_of_which_nothing_had_been_done_are_not_run(packages, again, tmp_path):
+    package = packages.copy("stopped", tmp_path)
+    points = [json.loads(line) for line in (package / "workflow" / "points.jsonl").read_text().splitlines()]
+    place = package / "results" / "jobs.jsonl"
+    jobs = [json.loads(line) for line in place.read_text().splitlines()]
+    for job in jobs:
+        if job["id"] not in points[0]["jobs"].values():
+            job["state"] = "cancelled"
+            job.pop("result", None)
+    place.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+    packages.seal(package)
+    report = again(package)
+    assert report.verdict == "exact", report
+    assert report.points == 1
+    assert report.counts["not_compared"] >= len(points) - 1
+
+
+def test_what_had_been_done_of_a_cancelled_sweep_is_compared(packages, again, tmp_path):
+    package = packages.copy("stopped", tmp_path)
+    place = package / "results" / "jobs.jsonl"
+    jobs = [json.loads(line) for line in place.read_text().splitlines()]
+    next(job for job in jobs if job["state"] == "succeeded")["result"]["values"]["mean"] *= 1.001
+    place.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+    packages.seal(package)
+    report = again(package)
+    assert report.verdict == "failed"
+    assert [one["name"] for one in report.differences] == ["noise.mean"]
+
+
+def test_a_package_of_which_nothing_had_been_done_is_no_success(packages, again, tmp_path):
+    package = packages.copy("stopped", tmp_path)
+    place = package / "results" / "jobs.jsonl"
+    jobs = [json.loads(line) for line in place.read_text().splitlines()]
+    kept = [{k: v for k, v in job.items() if k != "result"} | {"state": "cancelled"} for job in jobs]
+    place.write_text("".join(json.dumps(job) + "\n" for job in kept))
+    packages.seal(package)
+    report = again(package)
+    assert (report.verdict, report.values) == ("failed", "not_run")
+    assert "nothing to compare" in report.message
+
+
 def test_a_result_that_was_changed_and_signed_again_fails(packages, again, tmp_path):
     package = packages.copy("run", tmp_path)
     place = package / "results" / "jobs.jsonl"

@@ -124,4 +124,6 @@ def test_a_recurring_schedule_answers_the_series(shared):
     shown = shared("--json", "jobs", "show", body["series_id"]).json
     assert shown["kind"] == "series"
     assert "01-01T03:00" in shown["reason"]["text"]
-    shared("jobs", "cancel", body["series_id"])
+    assert (shown["done"], shown["total"], shown["progress"]) == (0, 1, 0.0)
+    cancelled = shared("--json", "jobs", "cancel", body["series_id"]).json["jobs"]
+    assert [one["state"] for one in cancelled] == ["cancelled"]

@@ -82,7 +82,7 @@ def test_a_malformed_block_is_refused_by_field(block: dict[str, Any], field: str
 def test_every_defect_of_the_shape_is_listed() -> None:
     with pytest.raises(RequestError) as caught:
         read_sweep({"space": {"a": []}, "limit": 0, "more": 1})
-    assert {one["field"] for one in caught.value.details or []} == {"sweep.space", "sweep.limit", "sweep.more"}
+    assert {one["field"] for one in caught.value.details or []} == {"sweep.space.a", "sweep.limit", "sweep.more"}
 
 
 def test_what_was_read_is_not_read_again() -> None:

@@ -11,7 +11,7 @@ from physlab_mcp.backends.base import Observation
 from physlab_mcp.engine.retry import Rules
 from physlab_mcp.engine.steps import Draft, dispatched, observe, refused, served_from_cache, stored
 from physlab_mcp.schemas.artifact import ArtifactRef, Figure
-from physlab_mcp.schemas.job import Job, JobSpec, Reason
+from physlab_mcp.schemas.job import Job, JobSpec, NodeCall, Reason
 from physlab_mcp.schemas.job_state import LIVE, TERMINAL, JobState, ReasonCode, check_path
 from physlab_mcp.schemas.result import Failure, NodeResult
 
@@ -166,6 +166,32 @@ def test_a_lost_pure_job_runs_again_at_once_then_with_pauses_then_no_more() -> N
     assert last.path == [S.FAILED]
     assert last.job.reason.code is ReasonCode.LOST
     assert msgspec.json.decode(last.body or b"")["code"] == "lost"
+
+
+@pytest.mark.parametrize(
+    ("status", "how", "fields"),
+    [
+        (5, "its worker ended with exit code 5", {"exit_code": 5}),
+        (-11, "its worker was ended by signal 11, segmentation fault", {"signal": 11}),
+        (-250, "its worker was ended by signal 250", {"signal": 250}),
+        (None, "its worker vanished", {}),
+    ],
+)
+def test_a_loss_says_how_the_worker_ended_and_how_often_it_ran(
+    status: int | None, how: str, fields: dict[str, int]
+) -> None:
+    lost = seen("lost", data={} if status is None else {"status": status})
+    call = NodeCall("function", {"name": "train"})
+    first = after(job(S.RUNNING, pure=True, node=call), lost)
+    assert first.events[-1].data["text"] == f"{how}; it runs again"
+    assert first.job.reason.text == how
+    last = msgspec.json.decode(
+        after(job(S.RUNNING, pure=True, attempt=4, lost=3, node=call), lost).body or b"", type=Failure
+    )
+    assert last.message == f"train: {how}. It ran 4 times, and limits.lost_retries allows 3 repetitions."
+    assert {"exit_code": last.exit_code, "signal": last.signal} == {"exit_code": None, "signal": None} | fields
+    unasked = msgspec.json.decode(after(job(S.RUNNING, title="fit.py"), lost).body or b"", type=Failure)
+    assert unasked.message == f"fit.py: {how}. It ran once, and it may not be repeated unasked."
 
 
 def test_a_lost_command_is_not_repeated_unasked() -> None:

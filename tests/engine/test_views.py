@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physlab_mcp.engine.views import job_status, plan_status, poll_after, run_status
+from physlab_mcp.engine.views import job_status, plan_status, poll_after, poll_of_waiting, run_status, series_status
 from physlab_mcp.schemas.job import Job, JobSpec, Reason
 from physlab_mcp.schemas.job_state import ABROAD, TERMINAL, JobState, ReasonCode
 from physlab_mcp.schemas.run import Plan, Run
+from physlab_mcp.schemas.series import Series
 from physlab_mcp.schemas.status import Status
 from physlab_mcp.stores.base import PlanState
 
@@ -164,3 +165,30 @@ def test_what_is_left_of_a_running_job_follows_from_its_progress() -> None:
     assert job_status(one, progress=0.25, now=NOW).eta_s == 300.0
     assert job_status(one, progress=0.0, now=NOW).eta_s is None
     assert job_status(one, progress=1.0, now=NOW).eta_s is None
+
+
+def waiting(opens: float, code: ReasonCode = ReasonCode.WINDOW) -> Job:
+    return Job(id="job-1", kind="node", spec=JobSpec(), not_before=opens, reason=Reason(code, "why"), created_at=NOW)
+
+
+@pytest.mark.parametrize(("left", "wait"), [(36_000, 60.0), (60, 60.0), (12.34, 12.3), (0.1, 0.5)])
+def test_what_waits_for_its_window_is_asked_again_when_it_opens_but_within_a_minute(left: float, wait: float) -> None:
+    assert poll_of_waiting([waiting(NOW + left)], NOW) == wait
+    assert job_status(waiting(NOW + left), now=NOW).poll_after_s == wait
+
+
+def test_what_may_start_sooner_is_asked_as_ever() -> None:
+    assert poll_of_waiting([], NOW) is None
+    assert poll_of_waiting([waiting(NOW + 900), waiting(0.0, ReasonCode.SLOT)], NOW) is None
+    assert poll_of_waiting([waiting(NOW - 1)], NOW) is None  # it is open, and the engine has not looked yet
+    assert poll_of_waiting([waiting(NOW + 30), waiting(NOW + 40), waiting(0.0, ReasonCode.NEEDS)], NOW) == 30.0
+    assert job_status(waiting(0.0, ReasonCode.SLOT), now=NOW).poll_after_s == 0.5
+
+
+def test_a_series_counts_what_occurred_and_the_one_to_come() -> None:
+    live = Series(id="series-1", schedule={}, next_at=NOW + 30, occurrences=2)
+    told = series_status(live, now=NOW)
+    assert (told.state, told.done, told.total, told.progress, told.poll_after_s) == ("pending", 2, 3, 0.0, 30.0)
+    assert series_status(Series(id="series-1", schedule={}, next_at=NOW + 9e5), now=NOW).poll_after_s == 60
+    over = series_status(Series(id="series-1", schedule={}, ended_at=NOW, cancelled=True, occurrences=2), now=NOW)
+    assert (over.state, over.done, over.total, over.progress, over.poll_after_s) == ("cancelled", 2, 2, 1.0, 0)

@@ -119,6 +119,28 @@ def test_a_deadline_leaves_time_to_run_and_ends_what_cannot_be_done_by_then():
     assert "must end by Wed 2026-11-25 20:00" in gate.text
 
 
+@pytest.mark.parametrize("policy", ["now", "priority"])
+def test_without_a_window_a_deadline_is_kept_too(policy: str):
+    due = Calendar(read_schedule({"policy": policy, "deadline": "2026-11-25T12:00", "timezone": "Europe/Paris"}))
+    before, after = at("2026-11-25 11:00"), at("2026-11-25 12:01")
+    assert due.gate(before, since=before).open
+    assert due.gate(before, since=before, takes_s=3600).open
+    late = due.gate(before, since=before, takes_s=3601)
+    assert (late.fail, "it must end by" in late.text, "expected to take" in late.text) == (True, True, True)
+    past = due.gate(after, since=before)
+    assert (past.fail, "has passed" in past.text) == (True, True)
+
+
+def test_a_time_that_leaves_none_before_the_deadline_is_told_at_once():
+    block = {"policy": "at", "at": "2026-11-26T12:00", "deadline": "2026-11-26T13:00", "timezone": "Europe/Paris"}
+    now = at("2026-11-25 12:00")
+    assert not Calendar(read_schedule(block)).gate(now, since=now, takes_s=3600).fail
+    found = Calendar(read_schedule(block)).gate(now, since=now, takes_s=3601)
+    assert found.fail
+    assert "asked to start at" in found.text
+    assert "must end by" in found.text
+
+
 def test_a_time_is_waited_for_and_other_policies_wait_for_nothing():
     now = at("2026-11-25 12:00")
     later = Calendar(read_schedule({"policy": "at", "at": "2026-12-01T22:00:00+01:00", "timezone": "Europe/Paris"}))

@@ -57,7 +57,9 @@ def test_a_job_that_kills_its_worker_each_time_fails_as_lost(site: Site) -> None
     site.submit(poison, *others)
     site.finish()
     assert site.check() == {"failed": 1, "succeeded": 20}
-    assert failure(site, poison.id).code == "lost"
+    told = failure(site, poison.id)
+    assert (told.code, told.signal) == ("lost", 9)
+    assert told.message.startswith("fault.die: its worker was ended by signal 9, killed. It ran 4 times, ")
     assert site.runs("poison") == 4  # the first and three repetitions
 
 

@@ -1,8 +1,10 @@
 """Whatever a function returns comes back as it was."""
 
 import math
+import os
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,3 +85,71 @@ def test_none_is_no_value_and_a_bare_value_is_called_value(io):
     assert Encoder(io, "task").values(0.5) == {"value": 0.5}
     with pytest.raises(RequestError, match="the name 3"):
         Encoder(io, "task").values({3: 1})
+
+
+class Word(str):
+    __slots__ = ()
+
+    def __str__(self):
+        return "something else"
+
+
+class Count(int):
+    def __int__(self):
+        return 0
+
+
+class Share(float):
+    def __float__(self):
+        return 0.0
+
+
+def test_texts_and_numbers_of_a_subclass_are_what_they_say(io):
+    returned = {
+        np.str_("k"): np.str_("a"),
+        "w": Word("b"),
+        "n": Count(3),
+        "s": Share(0.5),
+        "d": {np.str_("e"): [Word("c")]},
+    }
+    back = there_and_back(io, returned)[0]
+    assert back == {"k": "a", "w": "b", "n": 3, "s": 0.5, "d": {"e": ["c"]}}
+    assert [type(one) for one in (*back.values(), *back)] == [str, str, int, float, dict, *[str] * 5]
+    assert type(next(iter(back["d"]))) is type(back["d"]["e"][0]) is str
+    msgspec.json.encode(Encoder(io, "task").values(returned))
+
+
+def holding_itself(made):
+    (made.append if isinstance(made, list) else lambda one: made.update(again=one))(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (os.fsdecode(b"\xff.dat"), r"task returned 'v', a text that is no Unicode text"),
+        ({"deep": ["\udc80"]}, r"task returned 'v.deep.0', a text that is no Unicode text"),
+        ({"\udc80": 1}, r"task returned 'v', a text that is no Unicode text"),
+        (holding_itself({"other": 1}), "task returned 'v', which contains itself"),
+        (holding_itself([1]), "task returned 'v', which contains itself"),
+    ],
+)
+def test_what_cannot_be_written_is_told_with_task_and_key(io, value, told):
+    with pytest.raises(RequestError, match=told):
+        Encoder(io, "task").values({"fine": 1, "v": value})
+
+
+def test_lists_in_lists_are_kept_as_deep_as_said(io):
+    deep = 1
+    for _ in range(200):
+        deep = [deep]
+    assert there_and_back(io, {"v": deep})[0] == {"v": deep}
+    with pytest.raises(RequestError, match="more than 200"):
+        Encoder(io, "task").values({"v": [deep]})
+
+
+def test_a_file_whose_name_is_no_text_is_stored_under_one(io, tmp_path):
+    odd = tmp_path / os.fsdecode(b"\xff.dat")
+    odd.write_bytes(b"x")
+    _, encoder = there_and_back(io, {"file": odd})
+    assert [ref.name for ref in encoder.artifacts] == [r"\udcff.dat"]

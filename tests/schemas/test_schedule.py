@@ -43,10 +43,13 @@ def test_without_a_time_zone_this_machine_s_is_settled(monkeypatch: pytest.Monke
         ({"policy": "now", "preferred_hours": "22:00-08:00"}, "preferred_hours", "policy `off_peak`"),
         ({"policy": "now", "weekend_preferred": True}, "weekend_preferred", "policy `off_peak`"),
         ({"policy": "now", "timezone": "Paris"}, "timezone", "not a time zone"),
-        ({"policy": "now", "prefered": 1}, "prefered", "not permitted"),
+        ({"policy": "now", "prefered_hours": 1}, "prefered_hours", "did you mean 'preferred_hours'?"),
+        ({"policy": "now", "colour": 1}, "colour", "not known"),
+        ({"policy": "priority", "priority": 5000}, "priority", "less than or equal to 1000"),
+        ({"policy": "cron", "cron": "@daily", "deadline": "2030-01-01"}, "deadline", "one moment"),
         ({"policy": "now", "max_wait_hours": -1}, "max_wait_hours", "greater than or equal"),
         ({"policy": "now", "deadline": "soon"}, "deadline", "not a time"),
-        ("now", "", "now"),
+        ("now", "", "schedule is 'now', which is no object"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_value(block: object, field: str, words: str):
@@ -55,6 +58,26 @@ def test_what_is_wrong_is_named_with_its_value(block: object, field: str, words:
     assert raised.value.field == (f"schedule.{field}" if field else "schedule")
     assert words in raised.value.message
     assert raised.value.remedy
+    assert raised.value.got == (block.get(field) if isinstance(block, dict) else block)
+    assert read_schedule(raised.value.example).policy  # an example is a schedule that can be used
+
+
+@pytest.mark.parametrize(
+    ("block", "policy"),
+    [({"policy": "at"}, "at"), ({"policy": "cron", "cron": "x"}, "cron"), ({"policy": "cron", "cron": "@daily", "until": "x"}, "cron"),
+     ({"policy": "priority", "priority": "high"}, "priority"), ({"deadline": "soon"}, "now"), ({"policy": "nightly"}, "off_peak")],
+)  # fmt: skip
+def test_the_example_shows_what_was_wrong(block: dict[str, object], policy: str):
+    with pytest.raises(RequestError) as raised:
+        read_schedule(block)
+    assert raised.value.example["policy"] == policy
+
+
+def test_an_unknown_key_is_told_all_that_are_known():
+    with pytest.raises(RequestError) as raised:
+        read_schedule({"deadlne": "2030-01-01"})
+    assert "Write 'deadline'." in (raised.value.remedy or "")
+    assert all(key in (raised.value.remedy or "") for key in Schedule.model_fields)
 
 
 def test_times_are_the_wall_clock_s_unless_they_say_otherwise():

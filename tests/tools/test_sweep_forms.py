@@ -38,7 +38,7 @@ async def test_every_mode_runs_its_points(live: Router, block: dict[str, Any], t
     [
         ({"mode": "explicit", "points": [{"c.workdir": "/etc"}]}, "sweep.space.c.workdir"),
         ({"space": {"n": ["/etc"]}, "derived": {"workdir": "n"}}, "sweep.space.workdir"),
-        ({"space": {"c.timeout_s": {"uniform": [1, 2]}}}, "sweep.space"),
+        ({"space": {"c.timeout_s": {"uniform": [1, 2]}}}, "sweep.space.c.timeout_s"),
         ({"space": {"n": [1]}, "where": "n <"}, "sweep.where"),
         ({"space": {"n": [1]}, "where": "__import__('os')"}, "sweep.where"),
     ],

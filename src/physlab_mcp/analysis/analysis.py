@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from physlab_mcp.analysis import choose, columns, effects, optimum, statistics
 from physlab_mcp.analysis.choose import FigureRequest
 from physlab_mcp.analysis.figures.chart import Chart
-from physlab_mcp.analysis.quantities import shorten
+from physlab_mcp.analysis.quantities import counted, listed, shorten
+from physlab_mcp.analysis.table import SUCCEEDED
 
 _EFFECTS = 8
 _PAIRS = 3
@@ -35,12 +37,14 @@ class Analysis:
     plots: tuple[FigureRequest, ...] = ()
     timeline: tuple[Mapping[str, Any], ...] = ()
     slots: int | None = None
+    places: tuple[str, ...] = ()  # which request each of `plots` comes from, such as "plots.0"
 
     def charts(self) -> list[Chart]:
         """The figures asked for, or those that suit; drawn when they are rendered."""
         return choose.charts(
-            self.table, self.metric, maximize=self.maximize, plots=self.plots, timeline=self.timeline, slots=self.slots
-        )
+            self.table, self.metric, maximize=self.maximize, plots=self.plots, timeline=self.timeline, slots=self.slots,
+            places=self.places,
+        )  # fmt: skip
 
     def dashboard(self, title: str = "") -> str:
         """One self-contained HTML page of these numbers, figures and the points."""
@@ -71,16 +75,13 @@ def analyse(
     rows = tuple(timeline)
     told = statistics.failures(df, 2)
     errors = [{**one, "error": shorten(one["error"], 100)} for one in told["errors"]]
-    if metric is None and not statistics.numeric_metrics(df):
+    df, mixed = _with_numbers(df, metric)
+    if metric is None and not _some_numbers(df):
         return _without_numbers(df, maximize, counts=told["counts"], errors=errors, rows=rows, slots=slots)
     name = columns.metric_of(df, metric)
     grouped = statistics.grouping(df, group_by)
     found = effects.effects(df, name)
-    requests = (
-        choose.suitable(df, name, maximize=maximize, timeline=bool(rows), known=found)
-        if plots is None
-        else [choose.read_request(one) for one in plots]
-    )
+    requests = choose.placed(df, plots, name, maximize=maximize, timeline=bool(rows), known=found)
     summary = statistics.describe(df, name)
     groups = (
         [statistics.describe(part, name, group=group) for group, part in statistics.parts(df, grouped)]
@@ -110,11 +111,13 @@ def analyse(
             numbers["more_groups"] = len(groups) - _GROUPS
     if errors:
         numbers["errors"] = errors
-    notes = [shorten(one, 160) for one in found.notes[:3]]
+    notes = [*mixed, *(shorten(one, 160) for one in found.notes[:3])]
+    if not summary.n:
+        notes = [*_no_metric(df, name), *notes]
     if notes:
         numbers["notes"] = notes
     return Analysis(
-        numbers=numbers,
+        numbers=_safe(numbers),
         table=df,
         metric=name,
         maximize=maximize,
@@ -122,7 +125,8 @@ def analyse(
         groups=tuple(groups),
         optimum=best,
         effects=found,
-        plots=tuple(requests),
+        plots=tuple(one for _, one in requests),
+        places=tuple(place for place, _ in requests),
         timeline=rows,
         slots=slots,
     )
@@ -138,9 +142,66 @@ def _without_numbers(
     slots: int | None,
 ) -> Analysis:
     """What can be said where no metric is a number: how the points ended, and why."""
-    numbers: dict[str, Any] = {"metric": None, "points": counts, "errors": errors, "notes": ["No point gave a number."]}
+    numbers: dict[str, Any] = {"metric": None, "points": counts, "errors": errors}
+    numbers["notes"] = ["No point gave a number.", *_no_metric(df, None)]
     plots = (FigureRequest(type="utilisation"),) if rows else ()
     return Analysis(numbers, df, None, maximize, None, None, None, plots=plots, timeline=rows, slots=slots)
+
+
+def _with_numbers(df: Any, metric: str | None) -> tuple[Any, list[str]]:
+    """The table with the numbers alone of a metric whose values are not all of them, and a note on what is left out.
+
+    Without a name, every such metric, where none is a number throughout.
+    """
+    names = columns.names_in(df, "metrics")
+    if metric is not None:
+        wanted = [one for one in (metric, df.attrs.get("full_names", {}).get(metric)) if one in names]
+    else:
+        wanted = [] if _some_numbers(df) else names
+    notes: list[str] = []
+    for name in wanted:
+        made = columns.numbers_of(df, name)
+        if made is not df:
+            lost = int(made[name].isna().sum() - df[name].isna().sum())
+            notes.append(f"{name}: {counted(lost, 'value')} that are no numbers count as missing.")
+            df = made
+    return df, notes
+
+
+def _some_numbers(df: Any) -> bool:
+    """Whether a metric holds a number at any point; one that no point gave does not count."""
+    return any(df[name].notna().any() for name in statistics.numeric_metrics(df))
+
+
+def _no_metric(df: Any, name: str | None) -> list[str]:
+    """What the points gave instead, where they gave nothing of what was asked for."""
+    asked = [name] if name is not None else columns.names_in(df, "metrics")
+    never = [one for one in asked if one in df.columns and not df[one].notna().any()]
+    if not never or not (df["state"] == SUCCEEDED).any():
+        return []
+    known = [one for one in columns.names_in(df, "metrics") if df[one].notna().any()]
+    there = list(dict.fromkeys([*known, *df.attrs.get("other_metrics", ())]))
+    has = f"; they gave {shorten(listed(there, 12), 300)}" if there else ""
+    return [f"No point gave {listed(never)}{has}."]
+
+
+def _safe(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The same as JSON can hold it: no negative zero, and null with a note for what is no finite number."""
+    beyond = False
+
+    def plain(value: Any) -> Any:
+        nonlocal beyond
+        if isinstance(value, float):
+            beyond = beyond or not math.isfinite(value)
+            return value + 0.0 if math.isfinite(value) else None
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items()}
+        return [plain(one) for one in value] if isinstance(value, list) else value
+
+    made = plain(numbers)
+    if beyond:
+        made["notes"] = [*made.get("notes", ()), "A null stands for what is no finite number."]
+    return made
 
 
 def _short(value: float | None, digits: int = _DIGITS) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -15,6 +16,7 @@ from physlab_mcp.analysis.figures import chart
 from physlab_mcp.analysis.figures.chart import Chart
 from physlab_mcp.errors import RequestError
 
+AUTO = "auto"
 _ALIASES = {
     "heat_map": "heatmap", "line_with_bands": "line", "lines": "line", "parallel": "parallel_coordinates",
     "pairs": "scatter_matrix", "scatter": "scatter_matrix", "distribution": "histogram", "best_so_far": "convergence",
@@ -38,8 +40,8 @@ class FigureRequest(BaseModel):
     title: str = ""
 
 
-def read_request(request: Mapping[str, Any] | FigureRequest | str) -> FigureRequest:
-    """A request with its type in our words; a bare text is a type.
+def read_request(request: Mapping[str, Any] | FigureRequest | str, *, auto: bool = False) -> FigureRequest:
+    """A request with its type in our words; a bare text is a type. The type "auto" is for all that suit, where it may be.
 
     Raises:
         RequestError: an unknown field or type; the message names the nearest.
@@ -53,10 +55,11 @@ def read_request(request: Mapping[str, Any] | FigureRequest | str) -> FigureRequ
             raise _unreadable(body, error) from None
     kind = body.type.strip().lower().replace(" ", "_").replace("-", "_")
     kind = _ALIASES.get(kind, kind)
-    if kind not in _TYPES:
-        near = get_close_matches(kind, _TYPES, n=1, cutoff=0.0)[0]
+    types = _ALL_TYPES if auto else _TYPES
+    if kind not in types:
+        near = get_close_matches(kind, types, n=1, cutoff=0.0)[0]
         raise RequestError(
-            f"There is no figure {body.type!r}; the nearest is {near!r}.", field="type", got=body.type, remedy=f"Use one of: {', '.join(_TYPES)}."
+            f"There is no figure {body.type!r}; the nearest is {near!r}.", field="type", got=body.type, remedy=f"Use one of: {', '.join(types)}."
         )  # fmt: skip
     return body.model_copy(update={"type": kind})
 
@@ -149,21 +152,73 @@ def charts(
     plots: Sequence[Mapping[str, Any] | FigureRequest | str] | None = None,
     timeline: Iterable[Mapping[str, Any]] = (),
     slots: int | None = None,
+    places: Sequence[str] = (),
 ) -> list[Chart]:
     """The charts of the requests `plots`, or of those that suit; names are made unique.
 
+    A request of the type "auto" stands for those that suit. `places` say where requests that were read before came from.
+
     Raises:
-        RequestError: a request is malformed, or names a column that is not there.
+        RequestError: a request is malformed, or names a column that is not there; `field` tells which request.
 
     """
     rows = list(timeline)
-    asked = suitable(df, metric, maximize=maximize, timeline=bool(rows)) if plots is None else plots
     made: list[Chart] = []
-    for request in asked:
-        one = make(df, request, metric=metric, maximize=maximize, timeline=rows, slots=slots)
+    asked = placed(df, plots, metric, maximize=maximize, timeline=bool(rows))
+    if places:
+        asked = [(place, one) for place, (_, one) in zip(places, asked, strict=True)]
+    for place, request in asked:
+        with _at(place):
+            one = make(df, request, metric=metric, maximize=maximize, timeline=rows, slots=slots)
         same = sum(other.kind == one.kind for other in made)
         made.append(replace(one, name=f"{one.name}_{same + 1}") if same else one)
     return made
+
+
+def placed(
+    df: Any,
+    plots: Sequence[Mapping[str, Any] | FigureRequest | str] | None,
+    metric: str | None,
+    *,
+    maximize: bool,
+    timeline: bool,
+    known: Effects | None = None,
+) -> list[tuple[str, FigureRequest]]:
+    """The requests `plots`, read, each with its place such as `plots.0`; without any, those that suit.
+
+    One of the type "auto" becomes those that suit, and a bare type that is among these is not drawn twice.
+
+    Raises:
+        RequestError: a request is malformed; `field` tells which.
+
+    """
+    made: list[tuple[str, FigureRequest]] = []
+    bare: list[tuple[str, FigureRequest]] = []
+    suits: set[str] = set()
+    for at, request in enumerate([AUTO] if plots is None else plots):
+        place = f"plots.{at}"
+        with _at(place):
+            asked = read_request(request, auto=True)
+            if asked.type == AUTO:
+                better = maximize if asked.maximize is None else asked.maximize
+                same = known if asked.value is None else None
+                fit = suitable(df, asked.value or metric, maximize=better, timeline=timeline, known=same)
+                made += [(place, one) for one in fit]
+                suits |= {one.type for one in fit}
+            else:
+                made.append((place, asked))
+                bare += [made[-1]] if asked == FigureRequest(type=asked.type) else []
+    return [one for one in made if not (one in bare and one[1].type in suits)]
+
+
+@contextmanager
+def _at(place: str) -> Generator[None]:
+    """Errors within tell the field below `place`."""
+    try:
+        yield
+    except RequestError as error:
+        error.field = f"{place}.{error.field}" if error.field else place
+        raise
 
 
 def _by_weight(df: Any, found: Effects) -> list[str]:
@@ -254,3 +309,4 @@ _MAKERS: dict[str, Callable[[Any, FigureRequest], Chart]] = {
     "convergence": _convergence,
 }
 _TYPES = (*_MAKERS, "utilisation")
+_ALL_TYPES = (*_TYPES, AUTO)

@@ -13,6 +13,7 @@ from physlab_mcp.analysis.quantities import number_text, shorten
 from physlab_mcp.analysis.table import SUCCEEDED
 from physlab_mcp.errors import RequestError
 
+_GREATEST = 1.797e308  # beyond, an integer is no double
 MOST_LEVELS = 40
 """A numeric parameter with more different values than this counts as continuous."""
 _REPEATS = re.compile(
@@ -63,7 +64,7 @@ def names_in(df: Any, kind: str) -> list[str]:
 
 
 def column_of(df: Any, name: Any, field: str, *, among: Sequence[str] | None = None) -> str:
-    """The column called `name`, which may also be the `task.key` of a metric.
+    """The column called `name`, which may also be the `task.key` of a metric, or the end of one name alone after a dot.
 
     Raises:
         RequestError: there is none; the message names the nearest.
@@ -75,6 +76,9 @@ def column_of(df: Any, name: Any, field: str, *, among: Sequence[str] | None = N
     full = df.attrs.get("full_names", {})
     if full.get(name) in known:
         return full[name]
+    ends = [one for one in known if one.endswith(f".{name}")]
+    if len(ends) == 1:
+        return ends[0]
     near = get_close_matches(str(name), known, n=1, cutoff=0.0)
     what = "column" if among is None else "such column"
     raise RequestError(
@@ -115,6 +119,31 @@ def _why_no_number(df: Any) -> str:
     return "Let a task return a number." if done else f"None of {len(df)} points succeeded; look at their errors."
 
 
+def numbers_of(df: Any, name: str) -> Any:
+    """The table with the numbers alone of a metric that also gave other things; the table itself where that is not so.
+
+    Booleans beside numbers, texts and the like become missing.
+    """
+    if df[name].dtype.kind != "O":
+        return df
+    kept = [one if isinstance(one, int | float) and not isinstance(one, bool) else None for one in df[name].tolist()]
+    if all(one is None for one in kept):
+        return df
+    made = df.assign(**{name: _as_doubles(kept)})
+    made.attrs = dict(df.attrs)
+    return made
+
+
+def _as_doubles(values: Sequence[float | None]) -> Any:
+    import numpy as np
+
+    made = np.full(len(values), np.nan)
+    for at, one in enumerate(values):
+        if one is not None:
+            made[at] = np.sign(float(one > 0) - 0.5) * np.inf if abs(one) > _GREATEST else float(one)
+    return made
+
+
 def is_numeric(series: Any) -> bool:
     """Whether a column holds numbers; booleans count as 0 and 1."""
     return series.dtype.kind in "biuf"
@@ -125,10 +154,26 @@ def is_category(series: Any) -> bool:
     return series.dtype.kind not in "iuf"
 
 
+def cells_of(series: Any) -> list[Any]:
+    """The values of a column as plain Python ones, None where there is none."""
+    return [None if gone else one for one, gone in zip(series.tolist(), series.isna().tolist(), strict=True)]
+
+
 def levels(series: Any) -> list[Any]:
-    """The different values of a column: numbers ascending, false before true, others as they first appear."""
-    seen = list(dict.fromkeys(series.dropna().tolist()))
-    return sorted(seen) if is_numeric(series) else seen
+    """The different values of a column: numbers ascending, false before true, others as they first appear.
+
+    None is a level like any other, and the last.
+    """
+    seen = list(dict.fromkeys(cells_of(series)))
+    known = [one for one in seen if one is not None]
+    return [*(sorted(known) if is_numeric(series) else known), *([None] if len(known) < len(seen) else [])]
+
+
+def at_level(series: Any, level: Any) -> Any:
+    """Which rows have this level (rows,), booleans; None is where there is no value."""
+    if level is None:
+        return series.isna().to_numpy(dtype=bool)
+    return (series == level).to_numpy(dtype=bool, na_value=False)
 
 
 def varying(df: Any) -> list[str]:
@@ -142,13 +187,14 @@ def repeats(df: Any) -> list[str]:
 
 
 def is_log(values: Sequence[Any]) -> bool:
-    """Whether ascending levels above 0 belong on a logarithmic axis.
+    """Whether ascending levels above 0 belong on a logarithmic axis; None among them is passed over.
 
     Up to 40 of them: spread more evenly in their logarithm than as they are, over a decade or more. Beyond, as draws: over
     two decades, with a median below a tenth of the largest.
     """
     import numpy as np
 
+    values = [one for one in values if one is not None]
     if len(values) < 3 or any(isinstance(one, bool | str) for one in values):
         return False
     steps = np.asarray(values, dtype=np.float64)
@@ -170,6 +216,8 @@ def cut_short(text: str, limit: int) -> str:
 
 def level_text(value: Any, limit: int = 24) -> str:
     """A level as an axis shows it."""
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

@@ -11,10 +11,14 @@ import msgspec
 from physlab_mcp.analysis import columns, regression
 from physlab_mcp.analysis.quantities import number_text
 
+Terms = dict[str, regression.Term]
 ANOVA = "functional ANOVA"
 REGRESSION = "regression"
 CONFOUNDED = 0.3
-"""Parameters whose columns correlate by more than this (largest canonical correlation) are named as confounded."""
+"""Parameters whose columns correlate by more than this (largest canonical correlation), and by more than chance gives at
+this number of points, are named as confounded."""
+CHANCE = 0.01
+"""A share of a regression that chance alone gives in one of 100 sweeps, or more often, is told as 0."""
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -56,9 +60,11 @@ def effects(df: Any, metric: str | None = None) -> Effects:
 
     On a balanced full grid the functional ANOVA splits the variance exactly (I. M. Sobol', Math. Comput. Simul. 55, 271
     (2001), doi:10.1016/S0378-4754(00)00270-6): shares and remainder add up to 1. Otherwise a regression is fitted on the
-    levels of each parameter, or on a cubic of a continuous one; a share is what the fit loses without that term, corrected
-    for chance (epsilon squared; R. Carroll, L. Nordholm, Educ. Psychol. Meas. 35, 541 (1975)); what several confounded
-    parameters explain together then belongs to none of them and stands in the remainder.
+    levels of each parameter, or on a line or cubic of a continuous one; which of them enter is chosen by an information
+    criterion, so that many columns at few points do not soak up what one parameter does. A share is the variance of a
+    parameter's part of the fit, corrected for chance, and 0 where chance gives as much. Of confounded parameters it is what
+    the fit loses without the term (epsilon squared; R. Carroll, L. Nordholm, Educ. Psychol. Meas. 35, 541 (1975)); what
+    they explain together then belongs to none of them and stands in the remainder.
 
     Raises:
         RequestError: no such metric.
@@ -75,10 +81,10 @@ def effects(df: Any, metric: str | None = None) -> Effects:
         why = "No parameter varies among the usable points." if usable.n >= 3 else "Fewer than 3 usable points."
         return Effects(name, "none", usable.n, (), (), None, None, (), (*notes, why))
     codes = {one: _codes(part[one]) for one in factors}
-    y = usable.values
+    y = usable.values / (float(np.abs(usable.values).max()) or 1.0)  # shares have no scale, and squares stay finite
     y = y - y.mean()
     total = float(y @ y)
-    if total <= (4 * np.finfo(np.float64).eps * float(np.abs(usable.values).max())) ** 2 * usable.n:
+    if total <= (4 * np.finfo(np.float64).eps) ** 2 * usable.n:
         return Effects(name, "none", usable.n, (), (), None, None, (), (*notes, "The metric is the same everywhere."))
     if _balanced(codes, usable.n):
         return _anova(name, codes, y, total, notes)
@@ -90,7 +96,7 @@ def _codes(series: Any) -> Any:
     import numpy as np
 
     places = {level: at for at, level in enumerate(columns.levels(series))}
-    return np.array([places.get(value, len(places)) for value in series.tolist()])
+    return np.array([places[value] for value in columns.cells_of(series)])
 
 
 def _cells(codes: Sequence[Any]) -> tuple[Any, Any]:
@@ -162,28 +168,14 @@ def _regressed(name: str, part: Any, codes: dict[str, Any], y: Any, notes: list[
         notes.append("Few points: continuous parameters are read as straight lines.")
     if not terms or regression.width(terms.values()) >= n - 1:
         return Effects(name, "none", n, (), (), None, None, (), (*notes, "Too few points for these parameters."))
-    confounded = tuple(
-        (a, b, found)
-        for a, b in combinations(terms, 2)
-        if (found := regression.correlation(terms[a].columns, terms[b].columns)) > CONFOUNDED
-    )
-    full = regression.fit([one.columns for one in terms.values()], y)
-    main: list[Effect] = []
-    for one, term in terms.items():
-        without = regression.fit([terms[other].columns for other in terms if other != one], y)
-        main.append(Effect((one,), regression.lost(full, without), term.kind))
-    pairs: list[Effect] = []
-    for a, b in combinations(terms, 2):
-        joined = regression.product(terms[a], terms[b])
-        wide = joined is None or full.rank + joined.shape[1] >= n - 1
-        if wide and (joined := regression.bent(terms[a], terms[b])) is not None:
-            wide = full.rank + joined.shape[1] >= n - 1
-        if joined is None or wide:
-            notes.append(f"Too few points for the interaction of {a} and {b}.")
-            continue
-        with_pair = regression.fit([*(one.columns for one in terms.values()), joined], y)
-        share = regression.lost(with_pair, full)
-        pairs.append(Effect((a, b), share, f"{terms[a].kind} x {terms[b].kind}"))
+    confounded = _confounded(terms)
+    model = _model(terms, y, confounded)
+    main = [_alone(one, terms, model, y, confounded) for one in terms]
+    pairs = [
+        found for a, b in combinations(terms, 2) if (found := _together((a, b), terms, model, y, notes)) is not None
+    ]
+    if not any(one.share for one in (*main, *pairs)):
+        notes.append(f"Chance alone could give what {n} points show: no share can be told.")
     if confounded:
         told = ", ".join(f"{a} and {b} ({number_text(found, 2)})" for a, b, found in confounded[:3])
         notes.append(f"Moved together, so their shares cannot be told apart: {told}.")
@@ -197,10 +189,61 @@ def _regressed(name: str, part: Any, codes: dict[str, Any], y: Any, notes: list[
     )  # fmt: skip
 
 
+def _confounded(terms: Terms) -> tuple[tuple[str, str, float], ...]:
+    pairs = list(combinations(terms, 2))
+    made: list[tuple[str, str, float]] = []
+    for a, b in pairs:
+        found, likely = regression.correlation(terms[a].columns, terms[b].columns)
+        if found > CONFOUNDED and likely < CHANCE / len(pairs):
+            made.append((a, b, found))
+    return tuple(made)
+
+
+def _model(terms: Terms, y: Any, confounded: Sequence[tuple[str, str, float]]) -> Terms:
+    """The terms that the metric calls for, and whole those that moved together with one of them."""
+    picked = regression.chosen(terms, y)
+    entangled = {one for a, b, _ in confounded if a in picked or b in picked for one in (a, b)}
+    return picked | {one: terms[one] for one in terms if one in entangled}
+
+
+def _alone(one: str, terms: Terms, model: Terms, y: Any, confounded: Sequence[tuple[str, str, float]]) -> Effect:
+    """The share of one parameter: of its part of the fit, or where it is confounded of what the fit loses without it."""
+    model = model if one in model else {**model, one: terms[one]}
+    full = regression.fit([term.columns for term in model.values()], y)
+    without = regression.fit([model[other].columns for other in model if other != one], y)
+    entangled = any(one in pair[:2] for pair in confounded)
+    share = 0.0
+    if regression.chance(full, without) < CHANCE / (2 * len(terms)):  # each was tried as a line and with its bends
+        share = regression.lost(full, without) if entangled else regression.shares(model, y)[one]
+    return Effect((one,), share, model[one].kind)
+
+
+def _together(pair: tuple[str, str], terms: Terms, model: Terms, y: Any, notes: list[str]) -> Effect | None:
+    """The share of an interaction beyond what the two do alone; None, and a note, where the points are too few for it."""
+    a, b = pair
+    base = {a: terms[a], b: terms[b], **model}
+    most = int(y.size) - 1
+    if regression.width(base.values()) >= most:
+        base = {name: regression.straight(term) for name, term in base.items()}
+    alone = regression.fit([term.columns for term in base.values()], y)
+    joined = regression.product(terms[a], terms[b])
+    if joined is None or alone.rank + joined.shape[1] >= most:
+        joined = regression.bent(terms[a], terms[b])
+    if joined is None or alone.rank + joined.shape[1] >= most:
+        notes.append(f"Too few points for the interaction of {a} and {b}.")
+        return None
+    with_pair = regression.fit([*(term.columns for term in base.values()), joined], y)
+    tried = len(terms) * (len(terms) - 1) / 2
+    share = regression.lost(with_pair, alone) if regression.chance(with_pair, alone) < CHANCE / tried else 0.0
+    return Effect(pair, share, f"{terms[a].kind} x {terms[b].kind}")
+
+
 def profile(
     df: Any, param: str, metric: str | None = None, *, bins: int = 8, confidence: float = 0.95
 ) -> list[LevelMean]:
     """The metric's mean at each level of `param`, in their order; a continuous one is cut into `bins` of equal count.
+
+    None is a level of its own, the last.
 
     Raises:
         RequestError: an unknown parameter or metric.
@@ -216,12 +259,14 @@ def profile(
     series = df[column][usable.mask]
     known = columns.levels(series)
     if columns.is_category(series) or len(known) <= columns.MOST_LEVELS:
-        masks = [(level, (series == level).to_numpy(dtype=bool, na_value=False)) for level in known]
+        masks = [(level, columns.at_level(series, level)) for level in known]
     else:
         x = columns.doubles(series)
-        edges = np.quantile(x, np.linspace(0, 1, bins + 1))
-        place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, bins - 1)
+        there = ~np.isnan(x)
+        edges = np.quantile(x[there], np.linspace(0, 1, bins + 1))
+        place = np.where(there, np.clip(np.searchsorted(edges, x, side="right") - 1, 0, bins - 1), -1)
         masks = [((float(edges[at]), float(edges[at + 1])), place == at) for at in range(bins) if (place == at).any()]
+        masks += [] if there.all() else [(None, ~there)]
     made: list[LevelMean] = []
     for level, mask in masks:
         y = usable.values[mask]

@@ -90,7 +90,7 @@ def optimum(
         maximize=maximize,
         point=str(first["point"]),
         index=int(first["index"]),
-        value=float(usable.values[order[0]]),
+        value=float(usable.values[order[0]]) + 0.0,  # no negative zero
         params={one: plain(first[one]) for one in params},
         ties=tuple(str(part["point"].iloc[int(at)]) for at in order[1:]),
         n=usable.n,
@@ -115,15 +115,17 @@ def _settings(part: Any, metric: str, params: list[str], confidence: float) -> l
     groups = part.groupby(params, sort=False, dropna=False) if params else [((), part)]
     for key, rows in groups:
         y = columns.doubles(rows[metric])
+        scale = statistics.scale_of(y)
+        y = y / scale
         low, high = statistics.mean_interval(y, confidence) or (None, None)
         made.append(
             Setting(
                 params={name: plain(value) for name, value in zip(params, key, strict=True)},
-                mean=float(y.mean()),
+                mean=float(y.mean()) * scale + 0.0,
                 n=int(y.size),
-                std=float(y.std(ddof=1)) if y.size > 1 else None,
-                low=low,
-                high=high,
+                std=float(y.std(ddof=1)) * scale if y.size > 1 else None,
+                low=None if low is None else low * scale,
+                high=None if high is None else high * scale,
                 index=int(rows["index"].iloc[0]),
             )
         )
@@ -140,12 +142,11 @@ def _near(
     if tolerance is None and freedom and all(one.n > 1 for one in settings):
         from scipy.special import stdtrit
 
-        pooled = sum((one.n - 1) * (one.std or 0.0) ** 2 for one in settings) / freedom
+        pooled = sum((one.n - 1) * (one.std or 0.0) * (one.std or 0.0) for one in settings) / freedom
         reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * np.sqrt(pooled)
         near = [one for one in settings[1:] if abs(one.mean - best.mean) <= reach * np.sqrt(1 / one.n + 1 / best.n)]
         return tuple(near), f"means not told apart at {confidence:.0%}, noise from the repeats"
-    spread = float(values.max() - values.min())
-    within = NEAR * spread if tolerance is None else tolerance
+    within = NEAR * float(values.max()) - NEAR * float(values.min()) if tolerance is None else tolerance
     near = [one for one in settings[1:] if abs(one.mean - best.mean) <= within]
     rule = "1 % of the range of all values; the noise is unknown" if tolerance is None else "the tolerance given"
     return tuple(near), f"within {within:.3g}: {rule}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,7 +36,7 @@ class TaskOutcome(msgspec.Struct, frozen=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One point of a sweep. `metrics` are its scalars by `task.key`."""
+    """One point of a sweep. `duration_s` is how long its tasks ran in all (s); a task that points share counts in each."""
 
     index: int
     id: str
@@ -60,6 +60,19 @@ class Point(msgspec.Struct, frozen=True):
 
     @property
     def metrics(self) -> dict[str, Any]:
+        """Numbers, texts and booleans by `task.key`, then by `key` where one task alone gives it."""
+        found = self.full_metrics
+        given = [key for task in self.tasks.values() for key in task.values]
+        short = {
+            key: found[f"{name}.{key}"]
+            for name, task in self.tasks.items()
+            for key in task.values
+            if given.count(key) == 1 and f"{name}.{key}" in found
+        }
+        return {**short, **found}
+
+    @property
+    def full_metrics(self) -> dict[str, Any]:
         """Numbers, texts and booleans by `task.key`."""
         return {
             f"{name}.{key}": number_of(value)
@@ -84,7 +97,7 @@ class Point(msgspec.Struct, frozen=True):
 
         return PointRow(
             index=self.index, point_id=self.id, state=self.state, error=self.error, duration_s=self.duration_s,
-            params=self.params, metrics=self.metrics, derived=self.derived, ended_at=self.ended_at,
+            params=self.params, metrics=self.full_metrics, derived=self.derived, ended_at=self.ended_at,
         )  # fmt: skip
 
 
@@ -112,6 +125,7 @@ def point_of(run: Run, outcomes: Iterable[NodeOutcome], names: Sequence[str]) ->
 
     base = {name: value for name, value in run.point.items() if not names or name in names}
     ended = bool(run.ended_at)
+    tasks = {one.task: one for one in map(_outcome, outcomes)}
     return Point(
         index=run.point_index,
         id=point_id(base),
@@ -119,8 +133,8 @@ def point_of(run: Run, outcomes: Iterable[NodeOutcome], names: Sequence[str]) ->
         state=run_state(run.total, run.expanded, run.counts),
         params=base,
         derived={name: value for name, value in run.point.items() if name not in base},
-        tasks={one.task: one for one in map(_outcome, outcomes)},
-        duration_s=max(0.0, run.ended_at - (run.started_at or run.created_at)) if ended else None,
+        tasks=tasks,
+        duration_s=sum(one.duration_s or 0.0 for one in tasks.values()) if ended else None,
         ended_at=run.ended_at if ended else None,
     )
 
@@ -134,16 +148,42 @@ def _outcome(one: NodeOutcome) -> TaskOutcome:
             one.node_id, one.job_id, state, values=_values(result), duration_s=took, cached="cached" in result.meta
         )
     failure = _failure(one.body) if one.body is not None and state == "failed" else None
-    error = failure.message if failure is not None else one.text or None
+    error = _told(failure) if failure is not None else one.text or None
     trace = failure.traceback if failure is not None else None
     return TaskOutcome(one.node_id, one.job_id, state, error=error, traceback=trace, duration_s=took)
 
 
 def _values(result: NodeResult) -> dict[str, Any]:
-    """Values, and arrays and files under their own names."""
+    """Values, and arrays and files under their own names; of those that a value links to, the value only."""
     from physlab_mcp.engine.inputs import pick
 
-    return pick(result, "*", node="")
+    linked = set(_links(result.values))
+    found = pick(result, "*", node="")
+    return {
+        name: value
+        for name, value in found.items()
+        if name in result.values or value["$artifact"]["sha256"] not in linked
+    }
+
+
+def _told(failure: Failure) -> str:
+    """What went wrong, and the remedy where there is one."""
+    end = "" if failure.message.endswith((".", "!", "?")) else "."
+    return f"{failure.message}{end} {failure.remedy}" if failure.remedy else failure.message
+
+
+def _links(values: Any) -> Iterator[str]:
+    """The SHA-256 of every artifact that stands in values."""
+    stack = [values]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, list):
+            stack.extend(one)
+        elif isinstance(one, dict):
+            if isinstance(one.get("$artifact"), dict):
+                yield one["$artifact"].get("sha256", "")
+            else:
+                stack.extend(one.values())
 
 
 def loaded(blobs: Blobs, values: Mapping[str, Any]) -> dict[str, Any]:

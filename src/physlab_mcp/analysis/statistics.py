@@ -15,6 +15,7 @@ from physlab_mcp.nodes.registry import need
 
 _DRAWS = 40_000_000  # numbers drawn at most for one bootstrap
 _BATCH = 4_000_000
+_LARGE = 1e150
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -76,6 +77,12 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def scale_of(values: Any) -> float:
+    """What values (n,) are divided by so that their squares stay finite: 1, or the largest of very large ones."""
+    most = float(abs(values).max())
+    return 1.0 if most < _LARGE else most
+
+
 def describe(
     df: Any,
     metric: str,
@@ -100,25 +107,19 @@ def describe(
     }
     if not usable.n:
         return Summary(**counts)
+    scale = scale_of(y)
+    y = y / scale
     std = float(y.std(ddof=1)) if usable.n > 1 else None
     student = mean_interval(y, confidence) or (None, None)
     drawn = bootstrap_interval(y, confidence, resamples=resamples, seed=seed) or (None, None)
     least, q1, median, q3, most = (float(one) for one in np.quantile(y, [0, 0.25, 0.5, 0.75, 1]))
-    return Summary(
-        **counts,
-        mean=float(y.mean()),
-        std=std,
-        sem=None if std is None else std / float(np.sqrt(usable.n)),
-        t_low=student[0],
-        t_high=student[1],
-        boot_low=drawn[0],
-        boot_high=drawn[1],
-        min=least,
-        q1=q1,
-        median=median,
-        q3=q3,
-        max=most,
-    )
+    told: dict[str, float | None] = {
+        "mean": float(y.mean()), "std": std, "sem": None if std is None else std / float(np.sqrt(usable.n)),
+        "t_low": student[0], "t_high": student[1], "boot_low": drawn[0], "boot_high": drawn[1],
+        "min": least, "q1": q1, "median": median, "q3": q3, "max": most,
+    }  # fmt: skip
+    scaled: dict[str, Any] = {key: None if one is None else one * scale + 0.0 for key, one in told.items()}
+    return Summary(**counts, **scaled)
 
 
 def summarise(
@@ -167,14 +168,14 @@ def grouping(df: Any, by: Sequence[str] | str | None) -> list[str]:
 
 
 def parts(df: Any, groups: Sequence[str]) -> list[tuple[dict[str, Any], Any]]:
-    """The table cut by the levels of the columns `groups`, in their order; the whole where there are none."""
+    """The table cut by the levels of the columns `groups`, in their order (None is one); the whole where there are none."""
     if not groups:
         return [({}, df)]
     orders = {name: {level: at for at, level in enumerate(columns.levels(df[name]))} for name in groups}
-    found = [
-        (dict(zip(groups, key if isinstance(key, tuple) else (key,), strict=True)), part)
-        for key, part in df.groupby(list(groups), sort=False, dropna=True)
-    ]
+    rows: dict[tuple[Any, ...], list[int]] = {}
+    for at, key in enumerate(zip(*(columns.cells_of(df[name]) for name in groups), strict=True)):
+        rows.setdefault(key, []).append(at)
+    found = [(dict(zip(groups, key, strict=True)), df.iloc[places]) for key, places in rows.items()]
     found.sort(key=lambda one: tuple(orders[name][level] for name, level in one[0].items()))
     return found
 

@@ -29,7 +29,8 @@ async def timeline_of(store: Store, sweep_id: str, *, now: float | None = None) 
 async def table_of(store: Store, sweep_id: str) -> Any:
     """The points that were expanded so far as a pandas DataFrame: see `table.table`.
 
-    Its metrics are those that the sweep block names, else all scalars of all nodes.
+    Its metrics are those that the sweep block names, else all scalars of all nodes; `attrs["other_metrics"]`
+    names those that points gave beside.
 
     Raises:
         NotFoundError: there is no such sweep.
@@ -45,9 +46,12 @@ async def table_of(store: Store, sweep_id: str) -> Any:
     dag = msgspec.convert(await store.get("dag", state.plan.dag_id), Dag)
     wanted = [metric_name(name) for name in spec.metrics]
     rows: list[PointRow] = []
+    given: dict[str, None] = {}
     while page := await read_points(store, sweep_id, spec.names, after_index=rows[-1].index if rows else -1):
-        rows += [_with_metrics(point.row(), wanted) for point in page]
-    return table(
+        whole = [point.row() for point in page]
+        given |= dict.fromkeys(name for row in whole for name in row.metrics)
+        rows += [_with_metrics(row, wanted) for row in whole]
+    made = table(
         rows,
         params=spec.names,
         derived=tuple(spec.derived),
@@ -56,6 +60,8 @@ async def table_of(store: Store, sweep_id: str) -> Any:
         sweep_id=sweep_id,
         title=state.plan.title,
     )
+    made.attrs["other_metrics"] = [name for name in given if name not in wanted] if wanted else []
+    return made
 
 
 def _with_metrics(row: PointRow, wanted: Collection[str]) -> PointRow:

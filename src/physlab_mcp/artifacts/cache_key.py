@@ -1,7 +1,7 @@
 """The name of a computation before it is done: equal keys mean equal results, so that a result can be reused.
 
 The canonical JSON rule, used for every identity in physlab: keys sorted, no spaces, UTF-8, floats by their shortest
-round-trip digits, -0.0 written as 0.0, NaN and infinities refused. Integers and integral floats stay distinct
+round-trip digits, -0.0 written as 0.0 (functions are given 0.0 too), NaN and infinities refused. Integers and integral floats stay distinct
 (2 is not 2.0): a parameter typed float has been through its model, which made both 2.0.
 """
 
@@ -47,8 +47,9 @@ def _normal(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise RequestError(
-                f"{value} cannot be part of a key.", got=str(value), remedy="Give a finite number, or null for none."
-            )
+                f"{value} is no finite number, which JSON values are.", got=str(value),
+                remedy=f'Give a finite number, null for none, or the text "{value}".',
+            )  # fmt: skip
         return value + 0.0  # -0.0 + 0.0 is 0.0
     if isinstance(value, dict):
         return {key: _normal(one) for key, one in value.items()}

@@ -16,6 +16,8 @@ from physlab_mcp.bundles.record import refs_in
 from physlab_mcp.bundles.shapes import Tolerance, Tolerances
 
 EXACT, WITHIN, DIFFERS, EXCLUDED = "exact", "within_tolerance", "differs", "excluded"
+NOT_COMPARED = "not_compared"
+DONE = frozenset({"succeeded", "failed"})  # what else a job may be in a record says nothing of its result
 _CIRCUMSTANCE = re.compile(
     r"(?:^|_)(?:duration|elapsed|wall|wall_time|cpu_time|runtime)_m?s$|^(?:duration|elapsed|runtime|wall_s|cpu_s)$"
     r"|^(?:started|ended|finished|created)_at$|^(?:timestamp|hostname|pid)$"
@@ -26,7 +28,7 @@ class Compared(msgspec.Struct, frozen=True, omit_defaults=True):
     """One comparison. `off`: relative distance of numbers; `allowed`: the tolerance that counted; `note`: why or how."""
 
     name: str  # node.key
-    verdict: str  # exact | within_tolerance | differs | excluded
+    verdict: str  # exact | within_tolerance | differs | excluded | not_compared
     expected: Any = None
     got: Any = None
     off: float | None = None
@@ -135,6 +137,9 @@ def compare_jobs(
 ) -> Iterator[Compared]:
     """Two jobs of the same node at the same point: how they ended, and what they left."""
     node = expected["node"]
+    if expected["state"] not in DONE:
+        yield not_compared(expected, got["state"])
+        return
     if expected["state"] != got["state"]:
         failure = got.get("failure") or expected.get("failure") or {}
         note = str(failure.get("message", ""))[:500]
@@ -152,6 +157,12 @@ def compare_jobs(
         yield _artifact(
             f"{node}.{place}", left.get(place), right.get(place), rules=rules, read=(read_expected, read_got)
         )
+
+
+def not_compared(expected: Mapping[str, Any], got: str | None) -> Compared:
+    """A job that was not done when the record was made."""
+    note = "it had not been done"
+    return Compared(f"{expected['node']}.state", NOT_COMPARED, expected["state"], got, note=note, kind="state")
 
 
 def _artifact(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import os
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
+from physlab_mcp.bundles.zip_layout import strange_bytes
 from physlab_mcp.errors import NotFoundError, RequestError
 
 MOST_FILES = 2_000_000
@@ -20,6 +24,7 @@ MOST_BYTES = 200_000_000_000
 MOST_JSON_BYTES = 1_000_000_000
 MOST_RATIO = 1_000  # deflate reaches about 1,030: only a bomb is beyond
 _CHUNK = 1 << 20
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, ValueError)
 
 
 class Container(Protocol):
@@ -84,28 +89,33 @@ class Zip:
         self.path = path
         try:
             self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (*_UNREADABLE, OSError) as error:
             raise RequestError(
                 f"{path} is no zip that can be read: {error}.", field="path", got=str(path),
                 remedy="Name a package as `physlab bundle create` wrote it; it may have been cut off on its way.",
             ) from error  # fmt: skip
         self._names: dict[str, int] = {}
         self._infos: dict[str, zipfile.ZipInfo] = {}
-        self._odd: list[str] = []
+        self._odd: list[str] = strange_bytes(path, self._archive)
+        folders: list[str] = []
         for info in self._archive.infolist():
             flaw = _flaw(info, info.filename in self._infos)
             if flaw:
                 self._odd.append(f"{info.filename[:200]}: {flaw}")
-            elif not info.is_dir():
+            elif info.is_dir():
+                folders.append(info.filename)
+            else:
                 self._names[info.filename] = info.file_size
                 self._infos[info.filename] = info
+        above = {f"{folder}/" for name in self._names for folder in map(str, PurePosixPath(name).parents)}
+        self._odd += [f"{name}: an empty folder" for name in folders if name not in above]
 
     def names(self) -> dict[str, int]:
         """Every file with the size that the zip tells; more is never read."""
         return self._names
 
     def odd(self) -> list[str]:
-        """Entries that would escape, doubles, links, bombs."""
+        """Entries that would escape, doubles, links, bombs, empty folders; bytes that belong to no entry."""
         return self._odd
 
     @contextmanager
@@ -114,8 +124,8 @@ class Zip:
         try:
             with self._archive.open(self._infos[name]) as stream:
                 yield stream
-        except (zipfile.BadZipFile, EOFError) as error:
-            raise OSError(str(error)) from error
+        except _UNREADABLE as error:
+            raise OSError(f"{name} cannot be unpacked: {error}") from error
 
 
 def _flaw(info: zipfile.ZipInfo, double: bool) -> str | None:
@@ -126,6 +136,10 @@ def _flaw(info: zipfile.ZipInfo, double: bool) -> str | None:
         return "it is there twice"
     if stat.S_ISLNK(mode) or (stat.S_IFMT(mode) and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))):
         return "a link or device"
+    if info.is_dir() and info.file_size:
+        return "a folder with bytes of its own"
+    if info.comment:
+        return "it has a comment"
     if info.flag_bits & 1:
         return "encrypted"
     if info.file_size > MOST_RATIO * max(info.compress_size, 1) + _CHUNK:
@@ -155,10 +169,16 @@ def open_package(path: Path) -> Container:
         RequestError: it is neither a folder nor a zip.
 
     """
-    if path.is_dir():
-        return Folder(path)
-    if path.is_file():
-        return Zip(path)
+    try:
+        if path.is_dir():
+            return Folder(path)
+        if path.is_file():
+            return Zip(path)
+    except OSError as error:
+        raise RequestError(
+            f"{path} cannot be read: {error.strerror or error}.", field="path", got=str(path),
+            remedy="Name a package that this account may read.",
+        ) from error  # fmt: skip
     raise NotFoundError(
         f"There is no package at {path}.", field="path", got=str(path), remedy="Name its folder or its .zip file."
     )
@@ -174,7 +194,7 @@ def read_json(container: Container, name: str) -> Any:
     size = container.names().get(name)
     if size is None:
         raise RequestError(
-            f"The package has no {name}.", field="path", got=str(container.path), remedy="It is damaged."
+            f"{name} is not in the package.", field="path", got=str(container.path), remedy="It is damaged."
         )
     if size > MOST_JSON_BYTES:
         raise RequestError(f"{name} has {size} bytes, which is too large to read.", field="path", got=size)
@@ -196,7 +216,7 @@ def read_lines(container: Container, name: str) -> Iterator[dict[str, Any]]:
     """
     if name not in container.names():
         raise RequestError(
-            f"The package has no {name}.", field="path", got=str(container.path), remedy="It is damaged."
+            f"{name} is not in the package.", field="path", got=str(container.path), remedy="It is damaged."
         )
     number = 0
     try:

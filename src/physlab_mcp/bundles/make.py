@@ -8,7 +8,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ from physlab_mcp.bundles.functions import Functions, functions_of
 from physlab_mcp.bundles.lock import Lock, lock_of, requirements_text
 from physlab_mcp.bundles.provenance_graph import graph_of
 from physlab_mcp.bundles.readme import readme_of
-from physlab_mcp.bundles.record import read_record, refs_in, taken_in
+from physlab_mcp.bundles.record import inputs_of, read_record, refs_in
 from physlab_mcp.bundles.shapes import JobRecord, Made, Record, Tolerances
 from physlab_mcp.bundles.sources import Code, code_of
 from physlab_mcp.bundles.wheelhouse import add_own_wheel, add_wheelhouse
 from physlab_mcp.engine.engine import Engine
-from physlab_mcp.errors import ConflictError, RequestError
+from physlab_mcp.errors import ConflictError, RequestError, UnavailableError
 from physlab_mcp.nodes.registry import Registry
 
 NO_LICENCE = "#licence"
@@ -68,30 +69,51 @@ async def make_package(
     Raises:
         NotFoundError: unknown handle.
         ConflictError: it has not ended, or `target` is there already.
-        UnavailableError: an artifact is gone, or cryptography is not installed.
+        UnavailableError: an artifact is gone, `target` cannot be written, or cryptography is not installed.
 
     """
     begun = time.monotonic()
     wishes = wishes or Wishes()
-    _free(target)
-    record = await read_record(engine, handle, owner=owner)
+    with _writing(target):
+        _free(target)
+    record = await read_record(engine, handle, owner=owner, blobs=blobs)
     name = _name_of(record, wishes.name)
 
     def work() -> Made:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            folder.chmod(0o755)
+        with _writing(target), _beside(target) as folder:
             contents = Contents(folder)
             functions = functions_of(record.jobs.values(), blobs)
             made = _Package(record, registry, blobs, contents, functions, name=name, wishes=wishes)
             done = made.write(engine.data.signing_key)
             _place(folder, target, contents)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return msgspec.structs.replace(done, path=str(target), duration_s=round(time.monotonic() - begun, 3))
 
     return await anyio.to_thread.run_sync(work)
+
+
+@contextmanager
+def _writing(target: Path) -> Generator[None]:
+    """What the disk refuses is told with the place."""
+    try:
+        yield
+    except OSError as error:
+        about = f" ({error.filename})" if error.filename and str(error.filename) != str(target) else ""
+        raise UnavailableError(
+            f"The package cannot be written to {target}: {error.strerror or error}{about}.", field="path",
+            got=str(target), remedy="Name another place, in a folder that can be written to and has room.",
+        ) from error  # fmt: skip
+
+
+@contextmanager
+def _beside(target: Path) -> Generator[Path]:
+    """A folder next to the target, gone afterwards."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free(target: Path) -> None:
@@ -157,6 +179,7 @@ class _Package:
         code = self._code()
         lock = self._environment(code)
         seeds = _seeds(self.record)
+        self.contents.add_json(shapes.METADATA, self.record.metadata)
         self.contents.add_json(shapes.PROVENANCE, graph_of(self.record, self.paths))
         self.contents.add(shapes.SCRIPT, Path(entry_point.__file__).read_bytes())
         if len(self.record.points) < self.record.plan.total:
@@ -341,31 +364,6 @@ class _Package:
 def _suffix(ref: Mapping[str, Any]) -> str:
     found = Path(str(ref.get("name") or "")).suffix
     return found.lower() if _SUFFIX.fullmatch(found) else ""
-
-
-def inputs_of(record: Record) -> dict[str, dict[str, Any]]:
-    """Every artifact that jobs were given from outside, by SHA-256."""
-    made = {ref["sha256"] for job in record.jobs.values() for ref in refs_in(job.result or {}).values()}
-    given: set[str] = set()
-    for job in record.jobs.values():
-        given |= taken_in(job.params)
-    given |= taken_in(record.plan.params)
-    named = {ref["sha256"]: ref for ref in _references(record)}
-    return {digest: named.get(digest, {}) for digest in sorted(given - made)}
-
-
-def _references(record: Record) -> Iterable[dict[str, Any]]:
-    stack: list[Any] = [record.plan.params, *(job.params for job in record.jobs.values())]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, Mapping):
-            ref = value.get("$artifact")
-            if isinstance(ref, Mapping) and "sha256" in ref:
-                yield dict(ref)
-            else:
-                stack.extend(value.values())
-        elif isinstance(value, list | tuple):
-            stack.extend(value)
 
 
 def _seeds(record: Record) -> dict[str, list[Any]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from physlab_mcp.analysis.metadata import metadata_of
+from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.artifacts.lineage import artifacts_in
 from physlab_mcp.bundles.shapes import JobRecord, PointRecord, Record
 from physlab_mcp.dags.sweep import point_id
@@ -25,8 +27,8 @@ _SEED = re.compile(r"(?:^|_)(?:seed|random_state)$")
 _DIGEST = re.compile(r"^sha256:([0-9a-f]{64})$")
 
 
-async def read_record(engine: Engine, handle: str, *, owner: str) -> Record:
-    """The whole record of a run or sweep that has ended.
+async def read_record(engine: Engine, handle: str, *, owner: str, blobs: Blobs | None = None) -> Record:
+    """The whole record of a run or sweep that has ended; `blobs`: where its environments are read from.
 
     Raises:
         NotFoundError: unknown handle, or another principal's.
@@ -38,6 +40,12 @@ async def read_record(engine: Engine, handle: str, *, owner: str) -> Record:
         raise ConflictError(
             f"{handle} is a job; a package is about a run or a sweep.", field="run_id", got=handle,
             remedy="Name a run-… or sweep-…; run_list shows yours.",
+        )  # fmt: skip
+    if status.series is not None:
+        last = status.series.last
+        raise ConflictError(
+            f"{handle} is a series and has no results of its own; its occurrences have.", field="run_id", got=handle,
+            remedy=f"Name its last occurrence, {last}, or an earlier one." if last else "It has had no occurrence yet.",
         )  # fmt: skip
     if not status.ended:
         raise ConflictError(
@@ -68,7 +76,15 @@ async def read_record(engine: Engine, handle: str, *, owner: str) -> Record:
         environment=environment,
         environments=tuple(environments),
         git=git,
+        metadata=_public(await metadata_of(engine.store, handle, blobs=blobs)),
     )
+
+
+def _public(value: Any) -> Any:
+    """Without the names of hosts."""
+    if isinstance(value, Mapping):
+        return {key: _public(one) for key, one in value.items() if key != "hostname"}
+    return [_public(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _environment(job: JobRecord) -> str:
@@ -212,3 +228,28 @@ def refs_in(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if ref["sha256"] not in known:
             found.setdefault(f"artifacts.{ref['name']}", ref)
     return found
+
+
+def inputs_of(record: Record) -> dict[str, dict[str, Any]]:
+    """Every artifact that jobs were given from outside, by SHA-256."""
+    made = {ref["sha256"] for job in record.jobs.values() for ref in refs_in(job.result or {}).values()}
+    given: set[str] = set()
+    for job in record.jobs.values():
+        given |= taken_in(job.params)
+    given |= taken_in(record.plan.params)
+    named = {ref["sha256"]: ref for ref in _references(record)}
+    return {digest: named.get(digest, {}) for digest in sorted(given - made)}
+
+
+def _references(record: Record) -> Iterable[dict[str, Any]]:
+    stack: list[Any] = [record.plan.params, *(job.params for job in record.jobs.values())]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Mapping):
+            ref = value.get("$artifact")
+            if isinstance(ref, Mapping) and "sha256" in ref:
+                yield dict(ref)
+            else:
+                stack.extend(value.values())
+        elif isinstance(value, list | tuple):
+            stack.extend(value)

@@ -14,7 +14,18 @@ import msgspec
 from physlab_mcp import __version__
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.bundles import shapes
-from physlab_mcp.bundles.compare import DIFFERS, EXACT, EXCLUDED, WITHIN, Compared, Rules, compare_jobs
+from physlab_mcp.bundles.compare import (
+    DIFFERS,
+    DONE,
+    EXACT,
+    EXCLUDED,
+    NOT_COMPARED,
+    WITHIN,
+    Compared,
+    Rules,
+    compare_jobs,
+    not_compared,
+)
 from physlab_mcp.bundles.container import Folder, read_json, read_lines
 from physlab_mcp.bundles.functions import put_functions, relocated
 from physlab_mcp.bundles.lock import differences
@@ -39,7 +50,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=False):
 
     `values` tells of the results alone: exact, within_tolerance, differ, or not_run. `environment` lists what is not as
     locked: {what, name, locked, here}. `counts` are comparisons by their verdict, `differences` the first 200 that
-    differ; all of them stand in `comparison`.
+    differ; all of them stand in `comparison`. Jobs that had not been done when the record was made are counted as `not_compared`.
     """
 
     verdict: str  # exact | within_tolerance | environment_differs | failed
@@ -89,10 +100,15 @@ class Rerun:
         """Submit, wait, compare.
 
         Raises:
-            RequestError: the graph is not valid here; the message names the defects.
+            RequestError: the graph is not valid here (the message names the defects), or nothing of it had been done.
 
         """
         begun = time.monotonic()
+        if not any(job["state"] in DONE for job in read_lines(self.package, shapes.JOBS)):
+            raise RequestError(
+                f"Nothing of {self.info['handle']} had been done when it ended: there is nothing to compare.",
+                field="path", got=str(self.package.path), remedy="Make a package of a run that did something.",
+            )  # fmt: skip
         environment = differences(read_json(self.package, shapes.LOCK), __version__)
         await anyio.to_thread.run_sync(self._put_inputs)
         dag, plan = await anyio.to_thread.run_sync(self._planned)
@@ -145,14 +161,24 @@ class Rerun:
                 details=[msgspec.to_builtins(one) for one in checked.errors],
             )
         sweep = old.get("sweep")
-        recorded = [point["index"] for point in read_lines(self.package, shapes.POINTS)]
-        if sweep is not None and len(recorded) < self.info["points_planned"] and recorded == list(range(len(recorded))):
-            sweep = {**sweep, "limit": max(1, len(recorded))}  # it was stopped: nobody knows what the others would give
+        if sweep is not None and (reached := self._reached()) < self.info["points_planned"]:
+            sweep = {**sweep, "limit": max(1, reached)}  # it was stopped: nobody knows what the others would give
         kept = {name: old[name] for name in _KEPT if name in old}
         plan = plan_for(
             checked.dag, registry=self.registry, params=old.get("params") or {}, sweep=sweep, owner=OWNER, **kept
         )
         return checked.dag, plan
+
+    def _reached(self) -> int:
+        """How many points, from the first, have to run so that all that had been done is done again."""
+        done = {job["id"] for job in read_lines(self.package, shapes.JOBS) if job["state"] in DONE}
+        reached = 0
+        for place, point in enumerate(read_lines(self.package, shapes.POINTS)):
+            if point["index"] != place:  # one was taken out: what it was cannot be told from here
+                return self.info["points_planned"]
+            if not done.isdisjoint(point.get("jobs", {}).values()):
+                reached = place + 1
+        return reached
 
     async def _wait(self, handle: str) -> None:
         seen = -1
@@ -179,7 +205,7 @@ class Rerun:
         ]
 
     def _compare(self, record: Record) -> tuple[dict[str, int], list[dict[str, Any]], bool]:
-        counts: dict[str, int] = dict.fromkeys((EXACT, WITHIN, DIFFERS, EXCLUDED), 0)
+        counts: dict[str, int] = dict.fromkeys((EXACT, WITHIN, DIFFERS, EXCLUDED, NOT_COMPARED), 0)
         wrong: list[dict[str, Any]] = []
         failed = False
         encode = msgspec.json.Encoder().encode
@@ -209,6 +235,11 @@ class Rerun:
         for point in read_lines(self.package, shapes.POINTS):
             name = "" if self.info["kind"] == "run" else point["id"]
             again = after.get(point["index"])
+            if not any(before[job_id]["state"] in DONE for job_id in point.get("jobs", {}).values()):
+                yield Compared(
+                    "point", NOT_COMPARED, point["id"], point=name, note="nothing of it had been done", kind="state"
+                )
+                continue
             if again is None or (name and again.id != name):
                 yield Compared("point", DIFFERS, point["id"], again and again.id, point=name, kind="state")
                 continue
@@ -217,6 +248,9 @@ class Rerun:
                     continue
                 seen.add(job_id)
                 other = again.jobs.get(node)
+                if other is None and before[job_id]["state"] not in DONE:
+                    yield msgspec.structs.replace(not_compared(before[job_id], None), point=name)
+                    continue
                 if other is None:
                     yield Compared(f"{node}.state", DIFFERS, before[job_id]["state"], None, point=name, kind="state")
                     continue

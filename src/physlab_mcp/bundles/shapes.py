@@ -14,6 +14,7 @@ CRATE = "ro-crate-metadata.json"
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 INFO = "package.json"
+METADATA = "metadata.json"
 README = "README.md"
 SCRIPT = "reproduce.py"
 DAG = "workflow/dag.json"
@@ -115,6 +116,7 @@ class Record(msgspec.Struct, frozen=True):
     environment: dict[str, Any]
     environments: tuple[str, ...] = ()  # ids of all environments that its results name
     git: dict[str, Any] | None = None
+    metadata: dict[str, Any] = {}  # as analysis.metadata tells it, without host names
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):

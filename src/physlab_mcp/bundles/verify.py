@@ -18,6 +18,7 @@ from physlab_mcp.bundles.container import (
     read_json,
     unsafe_name,
 )
+from physlab_mcp.bundles.file_forms import NAMES, forms
 from physlab_mcp.bundles.profile import profile
 from physlab_mcp.bundles.shapes import Check, Verification
 from physlab_mcp.errors import RequestError, UnavailableError
@@ -50,6 +51,7 @@ class _Verifying:
         self.signed: dict[str, Any] = {}
         self.fingerprint = ""
         self.known = False
+        self.readable = False  # every JSON file that is there has its form, and there is a description
 
     def run(self) -> Verification:
         """All checks; those that need what an earlier one found missing are skipped."""
@@ -62,11 +64,13 @@ class _Verifying:
         self._step("signature", self._signature)
         info: dict[str, Any] = {}
         if self._ok():
+            self._step("forms", self._forms)
+        if self.readable:
             info = read_json(self.container, shapes.INFO)
             self.checks += completeness(self.container, info)
             self._step("profile", lambda: profile(self.container))
         else:
-            text = "not looked at: the files are not those of the manifest"
+            text = "not looked at: what was found before has to be right first"
             self.checks += [Check(name, "skipped", text) for name in ("completeness", "profile")]
         return Verification(
             path=str(self.container.path),
@@ -87,8 +91,10 @@ class _Verifying:
         """A check from its text and what is wrong; what cannot be read has failed."""
         try:
             found = work()
-        except (RequestError, OSError) as error:
-            found = Check(name, "failed", str(getattr(error, "message", error)))
+        except RequestError as error:
+            found = Check(name, "failed", error.message)
+        except OSError as error:
+            found = Check(name, "failed", f"it cannot be read: {error.strerror or error}")
         if isinstance(found, tuple):
             text, wrong = found
             told = tuple(wrong[:MOST_TOLD])
@@ -149,9 +155,17 @@ class _Verifying:
                 wrong.append(f"{name}: its content changed")
         return f"{total} bytes are as listed", wrong
 
+    def _forms(self) -> tuple[str, list[str]]:
+        wrong = forms(self.container)
+        self.readable = not wrong and shapes.INFO in self.sizes
+        wrong += [f"{name}: missing" for name in sorted(NAMES - set(self.sizes))]
+        return f"{len(NAMES)} files of records", wrong
+
     def _signature(self) -> Check:
         if shapes.SIGNATURE not in self.sizes:
             return Check("signature", "failed", "the package is not signed")
+        if shapes.MANIFEST not in self.sizes:
+            return Check("signature", "failed", f"{shapes.MANIFEST}, which it signs, is not there")
         body = read_json(self.container, shapes.SIGNATURE)
         try:
             flaw = signature.flaw_of(body)

@@ -242,7 +242,9 @@ def ask(args: Namespace, out: Output) -> int:
                 await lab.engine.request(args.verb, handle, owner=OWNER)
                 after = before
                 if not before.ended:
-                    after = await lab.engine.wait(handle, owner=OWNER, since_seq=before.last_seq, timeout_s=3.0)
+                    after = await lab.engine.wait(
+                        handle, owner=OWNER, since_seq=before.last_seq, timeout_s=3.0, until_end=args.verb == "cancel"
+                    )
             except PhyslabError as error:
                 rows.append({"id": handle, "error": error.as_dict()})
                 sys.stderr.write(f"Error ({error.code}): {error}\n")

@@ -95,6 +95,7 @@ def planned(
     """
     from physlab_mcp.dags.check import Limits
     from physlab_mcp.dags.files import pin_files
+    from physlab_mcp.dags.placeholders import with_placeholders
     from physlab_mcp.dags.run import plan_for
     from physlab_mcp.dags.sweep import formulas_of, read_sweep
     from physlab_mcp.dags.validate import validate
@@ -106,7 +107,9 @@ def planned(
         hidden=(lab.data.root,),
         allow_large=allow_large,
     )
-    checked = validate(spec, lab.registry, limits=limits)
+    block = read_sweep(sweep) if sweep is not None else None
+    names = formulas_of(block).names if block is not None else ()
+    checked = validate(with_placeholders(spec, names, lab.registry), lab.registry, limits=limits)
     for warning in checked.warnings:
         if warning.code == "visual_default":  # what an agent must be told, and a person sees in the figures
             continue
@@ -119,9 +122,8 @@ def planned(
             remedy=first.remedy,
             details=[msgspec.to_builtins(one) for one in checked.errors],
         )
-    block = read_sweep(sweep) if sweep is not None else None
     files = pin_files(
-        checked.dag, lab.registry, params={}, space=formulas_of(block).names if block is not None else (),
+        checked.dag, lab.registry, params={}, space=names,
         roots=lab.roots, hidden=[lab.data.root], blobs=lab.blobs,
     )  # fmt: skip
     plan = plan_for(

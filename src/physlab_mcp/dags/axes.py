@@ -22,7 +22,7 @@ from physlab_mcp.errors import RequestError
 ONE = 1 << 128  # draws are below
 _TABLED = 4096  # as many values are computed once and kept
 _DIGITS = 50
-_FORMS = {
+FORMS = {
     "range": "[start, stop, step]",
     "linspace": "[start, stop, n]",
     "log": "[start, stop, n]",
@@ -100,17 +100,17 @@ def axis_of(name: str, block: Any) -> Axis | Span:
     if isinstance(block, list):
         return listed(name, block)
     kind = next(iter(block)) if isinstance(block, dict) and len(block) == 1 else None
-    if kind not in _FORMS:
-        forms = ", ".join(f'{{"{form}": {takes}}}' for form, takes in _FORMS.items())
+    if kind not in FORMS:
+        forms = ", ".join(f'{{"{form}": {takes}}}' for form, takes in FORMS.items())
         raise ValueError(f"space.{name}: expected a list of values or one of {forms}; got {block!r:.200}")
     given = block[kind]
     if kind == "choice":
         if not isinstance(given, list):
             raise ValueError(f"space.{name}: choice takes a list of values; got {given!r:.200}")
         return listed(name, given)
-    wanted = _FORMS[kind].count(",") + 1
+    wanted = FORMS[kind].count(",") + 1
     if not isinstance(given, list) or len(given) != wanted:
-        raise ValueError(f"space.{name}: {kind} takes {_FORMS[kind]}; got {given!r:.200}")
+        raise ValueError(f"space.{name}: {kind} takes {FORMS[kind]}; got {given!r:.200}")
     low, high = _number(name, given[0]), _number(name, given[1])
     if kind in ("linspace", "log"):
         return _spaced(name, kind, low, high, given[2])

@@ -147,13 +147,18 @@ def extended(plan: Plan, block: Mapping[str, Any]) -> Plan:
     before = read_sweep(plan.sweep)
     base = {name: value for name, value in before.canonical().items() if name != "then"}
     merged = {**base, **block}
-    if before.mode == "explicit" and "space" in block and "mode" not in block:
+    if "mode" not in block and before.mode == "explicit" and "space" in block:
         merged["mode"] = "grid"
+    elif "mode" not in block and "points" in block and "space" not in block:
+        merged["mode"] = "explicit"
     if merged.get("mode") != "explicit":
         merged["space"] = {**base.get("space", {}), **block.get("space", {})}
         merged.pop("points", None)
     else:
         merged.pop("space", None)
+        for name in ("samples", "limit"):  # they count what was drawn, or the grid
+            if before.mode != "explicit" and name not in block:
+                merged.pop(name, None)
     further = read_sweep(merged).canonical()
     whole = read_sweep({**before.canonical(), "then": [*before.then, further]})
     total = Extended(whole).total

@@ -11,10 +11,12 @@ import msgspec
 
 from physlab_mcp.artifacts.cache_key import code_version
 from physlab_mcp.dags.calls import Call, Step, call_of, check_call, check_caps, prepare_steps
+from physlab_mcp.dags.criteria import unmeasured
 from physlab_mcp.dags.extension import Extended, points_of
 from physlab_mcp.dags.points import Point, Points
 from physlab_mcp.dags.sharing import Sharing
-from physlab_mcp.dags.sweep import is_success, read_sweep
+from physlab_mcp.dags.sweep import formulas_of, is_success, read_sweep
+from physlab_mcp.dags.targets import check_results
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType, Registry
 from physlab_mcp.schemas.dag import Dag
@@ -29,7 +31,8 @@ _PLANS_REMEMBERED = 16
 _CALLS_REMEMBERED = 4096
 _CALLS_KEPT = 65_536  # over all nodes of a plan
 _VALUES_CHECKED = 1000
-_MOST = 1_000_000  # what parallelism and priority may be
+_MOST = 1_000_000  # what parallelism may be
+_RANKS = 1_000  # what priority may be, either way
 
 
 class _Prepared(msgspec.Struct, frozen=True):
@@ -121,6 +124,10 @@ class DagExpander:
             return bool(is_success(spec, {**point, **plain, **named}))
         except RequestError:
             return False
+
+    def unmeasured(self, plan: Plan, point: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """What the success criteria name and a point that succeeded lacks, in words; None where nothing."""
+        return unmeasured((plan.sweep or {}).get("success"), point, values)
 
     def check(self, plan: Plan, dag: Dag) -> None:
         """Check a plan without making a job: overrides, first and last point, each parameter's values, extremes.
@@ -239,10 +246,10 @@ def plan_for(
         raise RequestError(
             f"on_failure is {on_failure!r}.", field="on_failure", got=on_failure, remedy="Use continue, stop or retry."
         )
-    for name, value, least in (("parallelism", parallelism, 0), ("priority", priority, -_MOST)):
-        if not least <= value <= _MOST:
+    for name, value, least, most in (("parallelism", parallelism, 0, _MOST), ("priority", priority, -_RANKS, _RANKS)):
+        if not least <= value <= most:
             raise RequestError(
-                f"{name} is {value}.", field=name, got=value, remedy=f"Use a number from {least} to {_MOST}."
+                f"{name} is {value}.", field=name, got=value, remedy=f"Use a number from {least} to {most}."
             )
     plan = Plan(
         id=new_handle("run" if block is None else "sweep"),
@@ -263,5 +270,8 @@ def plan_for(
         created_at=time.time(),
         idempotency_key=idempotency_key,
     )
-    DagExpander(registry if registry is not None else Registry.load()).check(plan, dag)
+    registry = registry if registry is not None else Registry.load()
+    DagExpander(registry).check(plan, dag)
+    if block is not None:
+        check_results(block, formulas_of(block).names, dag, registry)
     return plan

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from physlab_mcp.schemas.dag import Dag
     from physlab_mcp.schemas.job import Job
     from physlab_mcp.schemas.run import Plan
+    from physlab_mcp.schemas.schedule import Schedule
 
 
 async def submit_scheduled(engine: Engine, plan: Plan, dag: Dag, schedule: Mapping[str, Any] | None) -> str:
@@ -28,11 +29,12 @@ async def submit_scheduled(engine: Engine, plan: Plan, dag: Dag, schedule: Mappi
 
     """
     read = read_schedule(schedule) if schedule is not None else None
-    if read is None or read.policy == "now":
+    if read is None:
         return await engine.submit_plan(plan, dag)
     plan = msgspec.structs.replace(plan, priority=plan.priority or read.priority)
     if read.policy != "cron":
-        return await engine.submit_plan(msgspec.structs.replace(plan, schedule=canonical(read)), dag)
+        kept = canonical(read) if _gated(read) else plan.schedule
+        return await engine.submit_plan(msgspec.structs.replace(plan, schedule=kept), dag)
     now = time.time()
     series = Series(
         id=new_handle("series"),
@@ -57,9 +59,9 @@ async def submit_scheduled_job(engine: Engine, job: Job, schedule: Mapping[str, 
 
     """
     read = read_schedule(schedule) if schedule is not None else None
-    if read is not None and read.policy != "now":
+    if read is not None:
         job = msgspec.structs.replace(job, priority=job.priority or read.priority)
-        if read.policy != "cron":
+        if read.policy != "cron" and _gated(read):
             job = msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, schedule=canonical(read)))
     if read is None or read.policy != "cron":
         return (await engine.submit_jobs([job]))[0]
@@ -76,3 +78,8 @@ async def submit_scheduled_job(engine: Engine, job: Job, schedule: Mapping[str, 
         next_at=first_time(read, now),
     )
     return await engine.submit_series(series)
+
+
+def _gated(read: Schedule) -> bool:
+    """Whether the engine must look at the schedule before it starts anything of it."""
+    return read.policy in ("off_peak", "at") or bool(read.deadline)

@@ -9,17 +9,18 @@ from typing import Any, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from physlab_mcp.artifacts.cache_key import canonical_json
 from physlab_mcp.dags.axes import DRAWN, axis_of, distinct
 from physlab_mcp.dags.formulas import Bound, Formula
 from physlab_mcp.dags.references import places_in
+from physlab_mcp.dags.sweep_refusals import AXIS, example_of, refusal
 from physlab_mcp.errors import RequestError
 
 MOST_POINTS = 10_000_000
 SAMPLED = ("random", "latin_hypercube")
 RETRIES = 2  # what a node gets at least with on_failure="retry"
-_EXAMPLE = {"space": {"node.param": [1, 2, 3]}, "mode": "grid"}
 _METRIC = re.compile(r"[^\s.]+(\.[^\s.]+)*")
 
 
@@ -54,7 +55,14 @@ class SweepSpec(BaseModel):
     @field_validator("space")
     @classmethod
     def _readable(cls, space: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        return {name: _settled(name, block, info.data.get("mode", "grid")) for name, block in space.items()}
+        settled: dict[str, Any] = {}
+        for name, block in space.items():
+            try:
+                settled[name] = _settled(name, block, info.data.get("mode", "grid"))
+            except ValueError as error:
+                told = str(error).removeprefix(f"space.{name}: ")
+                raise PydanticCustomError(AXIS, "{told}", {"told": told, "name": name, "given": block}) from None
+        return settled
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,29 +114,15 @@ def read_sweep(block: Mapping[str, Any] | SweepSpec) -> SweepSpec:
     try:
         spec = SweepSpec.model_validate(block)
     except ValidationError as error:
-        raise _refused(error) from None
-    _check_mode(spec)
-    formulas_of(spec)
-    _check_success(spec)
+        raise refusal(error, SweepSpec) from None
+    try:
+        _check_mode(spec)
+        formulas_of(spec)
+        _check_success(spec)
+    except RequestError as error:
+        error.example = error.example or example_of(error.field or "")
+        raise
     return spec
-
-
-def _refused(error: ValidationError) -> RequestError:
-    details: list[dict[str, Any]] = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        field = ".".join(["sweep", *map(str, one["loc"])])
-        message = one["msg"].removeprefix("Value error, ")
-        if one["type"] == "extra_forbidden":
-            message = f"{field} is not known; a sweep takes {', '.join(SweepSpec.model_fields)}"
-        details.append({"field": field, "message": message})
-    first = details[0]
-    return RequestError(
-        f"{first['field']}: {first['message']}.",
-        field=first["field"],
-        remedy="Mend the sweep block.",
-        example=_EXAMPLE,
-        details=details,
-    )
 
 
 def _check_mode(spec: SweepSpec) -> None:
@@ -136,26 +130,33 @@ def _check_mode(spec: SweepSpec) -> None:
     sampled = spec.mode in SAMPLED
     if spec.mode == "explicit":
         if spec.space:
-            raise _wrong("space", "mode explicit takes points and no space", "Leave space out, or use another mode.")
+            raise _wrong(
+                "space", "mode explicit takes points and no space", "Leave space out, or use another mode.", spec.space
+            )
         _check_points(spec.points or [])
     elif spec.points is not None:
-        raise _wrong("points", f"mode {spec.mode} takes no points", 'Use "mode": "explicit".')
+        raise _wrong("points", f"mode {spec.mode} takes no points", 'Use "mode": "explicit".', spec.points)
     elif not spec.space:
-        raise _wrong("space", "there is no parameter", "Give at least one name with its values.")
+        raise _wrong("space", "there is no parameter", "Give at least one name with its values.", spec.space)
     if sampled and spec.samples is None:
         raise _wrong("samples", f"mode {spec.mode} needs samples", "Say how many points to draw.")
     if not sampled and spec.samples is not None:
-        raise _wrong("samples", f"mode {spec.mode} takes no samples", "Use limit, or mode random or latin_hypercube.")
+        remedy = "Use limit, or mode random or latin_hypercube."
+        raise _wrong("samples", f"mode {spec.mode} takes no samples", remedy, spec.samples)
     if spec.mode == "zip":
         counts = {name: axis_of(name, block).count for name, block in spec.space.items()}
         if len(set(counts.values())) > 1:
             told = ", ".join(f"{name} has {count}" for name, count in counts.items())
-            raise _wrong("space", f"zip takes equally many values of each parameter; {told}", "Make them equally many.")
+            raise _wrong(
+                "space", f"zip takes equally many values of each parameter; {told}", "Make them equally many.", counts
+            )
 
 
 def _check_points(points: Sequence[dict[str, Any]]) -> None:
     if not points or not points[0]:
-        raise _wrong("points", "mode explicit needs at least one point with a parameter", "Write {name: value}.")
+        raise _wrong(
+            "points", "mode explicit needs at least one point with a parameter", "Write {name: value}.", points
+        )
     names = set(points[0])
     for index, point in enumerate(points):
         if set(point) != names:
@@ -164,17 +165,19 @@ def _check_points(points: Sequence[dict[str, Any]]) -> None:
                 f"points.{index}",
                 f"this point and the first do not have the same names ({', '.join(odd[:5])})",
                 "Give every point the same names.",
+                point,
             )
         if places_in(point):
-            raise _wrong(f"points.{index}", "a value cannot be a reference", "Give plain values.")
+            raise _wrong(f"points.{index}", "a value cannot be a reference", "Give plain values.", point)
         try:
             canonical_json(point)
         except RequestError as error:
-            raise _wrong(f"points.{index}", error.message.rstrip("."), error.remedy or "") from None
+            raise _wrong(f"points.{index}", error.message.rstrip("."), error.remedy or "", point) from None
 
 
-def _wrong(field: str, message: str, remedy: str) -> RequestError:
-    return RequestError(f"sweep.{field}: {message}.", field=f"sweep.{field}", remedy=remedy, example=_EXAMPLE)
+def _wrong(field: str, message: str, remedy: str, got: Any = None) -> RequestError:
+    field = f"sweep.{field}"
+    return RequestError(f"{field}: {message}.", field=field, got=got, remedy=remedy, example=example_of(field))
 
 
 def formulas_of(spec: SweepSpec) -> Formulas:
@@ -187,7 +190,7 @@ def formulas_of(spec: SweepSpec) -> Formulas:
     base = spec.names
     clash = [name for name in spec.derived if name in base]
     if clash:
-        raise _wrong(f"derived.{clash[0]}", "a parameter of the space has that name", "Name it otherwise.")
+        raise _wrong(f"derived.{clash[0]}", "a parameter of the space has that name", "Name it otherwise.", clash[0])
     read = {name: Formula(text, f"sweep.derived.{name}") for name, text in spec.derived.items()}
     everything = (*base, *read)
     needs = {
@@ -221,6 +224,7 @@ def _ordered(needs: Mapping[str, set[str]]) -> list[str]:
                 f"derived.{left[0]}",
                 f"{', '.join(left[:5])} need each other or themselves",
                 "Derive one from the space.",
+                left[:5],
             )
         left.remove(ready)
         order.append(ready)
@@ -236,7 +240,9 @@ def metric_name(name: str) -> str:
 def _check_success(spec: SweepSpec) -> None:
     for index, name in enumerate(spec.metrics):
         if not _METRIC.fullmatch(name):
-            raise _wrong(f"metrics.{index}", f"{name!r} is no name of a metric", "Write node.key, such as fit.loss.")
+            raise _wrong(
+                f"metrics.{index}", f"{name!r} is no name of a metric", "Write node.key, such as fit.loss.", name
+            )
     if spec.success is not None:
         formula = Formula(spec.success, "sweep.success")
         if spec.metrics:

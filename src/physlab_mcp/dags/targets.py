@@ -7,7 +7,9 @@ from difflib import get_close_matches
 
 import msgspec
 
+from physlab_mcp.dags.formulas import Formula
 from physlab_mcp.dags.references import Path, places_in
+from physlab_mcp.dags.sweep import SweepSpec, metric_name
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Dag, Node
@@ -95,3 +97,47 @@ def _named(
         message = f"The sweep's name {name!r} is not a parameter of any node."
         remedy = f"Nearest: {', '.join(candidates)}."
     raise RequestError(message, field=f"sweep.space.{name}", got=name, remedy=remedy)
+
+
+def check_results(spec: SweepSpec, names: Sequence[str], dag: Dag, registry: Registry) -> None:
+    """Check that `metrics` and `success` name what the graph's nodes give. `names` are the sweep's own.
+
+    A name without a dot is any node's. The keys of a metric are checked where its node's type says what it gives;
+    the formula of `success` by its nodes alone.
+
+    Raises:
+        RequestError: there is no such node, or it gives no such value; the remedy names the nearest.
+
+    """
+    given = {node.id: registry.get(node.type).outputs for node in dag.nodes}
+    for index, name in enumerate(spec.metrics):
+        _check_result(metric_name(name), f"sweep.metrics.{index}", given, keys=True)
+    if spec.success is None:
+        return
+    for name in Formula(spec.success, "sweep.success").names:
+        if not any(one == name or one.endswith(f".{name}") for one in (*names, *map(metric_name, spec.metrics))):
+            _check_result(name, "sweep.success", given, keys=False)
+
+
+def _check_result(name: str, field: str, given: Mapping[str, Mapping[str, str]], *, keys: bool) -> None:
+    if "." not in name:
+        return
+    nodes = [name[:dot] for dot, mark in enumerate(name) if mark == "." and name[:dot] in given]
+    if nodes and not keys:
+        return
+    for node in nodes:  # an id may hold dots, and so may a key
+        outputs, key = given[node], name[len(node) + 1 :]
+        if not outputs or "*" in outputs or key in outputs or key.partition(".")[0] in outputs:
+            return
+    if nodes:
+        known = [f"{node}.{key}" for node in nodes for key in given[node]]
+        message = f"{field} names {name!r}, and {nodes[-1]} gives no {name[len(nodes[-1]) + 1 :]!r}."
+    else:
+        known = [
+            f"{node}.{key}" if key != "*" else node for node, outputs in given.items() for key in outputs or ("*",)
+        ]
+        message = f"{field} names {name!r}, and there is no such node."
+    by_node = [f"{node}.{name.rpartition('.')[2]}" for node in given]
+    near = get_close_matches(name, known, n=5, cutoff=0.5)
+    near = near or [one for one in by_node if one in known][:5] or known[:5]
+    raise RequestError(message, field=field, got=name, remedy=f"Nearest: {', '.join(near)}.")

@@ -37,6 +37,10 @@ class Expander(Protocol):
         """Whether a point with these values (by node) is what the sweep was looking for."""
         ...
 
+    def unmeasured(self, plan: Plan, point: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """What the success criteria name and these values of a point that succeeded lack, in words; None if nothing."""
+        ...
+
 
 class Expansion:
     """Which plans are open, their graphs, and what is added for them in a turn."""

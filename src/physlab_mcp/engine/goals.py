@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.result import NodeResult
-from physlab_mcp.schemas.run import Plan, Request, Run
+from physlab_mcp.schemas.run import Plan, Request, Run, run_state
 from physlab_mcp.stores.base import Change, Store, TurnView
 
 logger = logging.getLogger(__name__)
@@ -30,11 +30,13 @@ class Goals:
         self._expander = expander
         self._plans: dict[str, Plan | None] = {}  # None: without criteria
         self._reached: dict[str, Run] = {}  # not yet asked for
+        self._measured: set[str] = set()  # sweeps whose metrics were seen to be there or told to be missing
+        self._told: list[Event] = []  # to be written within the next turn
 
     @property
     def open(self) -> bool:
         """Whether an end is to be asked for."""
-        return bool(self._reached)
+        return bool(self._reached or self._told)
 
     async def look(self, changes: Iterable[Change]) -> None:
         """Evaluate the points of these changes; of a sweep that is met for the first time all that are there."""
@@ -79,12 +81,28 @@ class Goals:
                 for one in outcomes.get(run.id, ())
                 if one.state is JobState.SUCCEEDED and one.body is not None
             }
+            if values:
+                self._measure(plan, run, values)
             if values and self._expander().reached(plan, run.point, values):
                 self._reached[plan.id] = run
                 return
 
+    def _measure(self, plan: Plan, run: Run, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Tell once, at the first point that succeeded, that the criteria name what no task gave."""
+        if plan.id in self._measured or run_state(run.total, run.expanded, run.counts) != "succeeded":
+            return
+        if len(self._measured) > 1000:
+            self._measured.clear()
+        self._measured.add(plan.id)
+        text = self._expander().unmeasured(plan, run.point, values)
+        if text is not None:
+            self._told.append(Event("log", plan.id, run.ended_at, {"text": text, "code": "unmeasured"}))
+
     def ask(self, view: TurnView, now: float) -> list[Change]:
-        """Ask for the end of the sweeps whose goal is reached. No changes of jobs."""
+        """Ask for the end of the sweeps whose goal is reached, and tell what was found. No changes of jobs."""
+        if self._told:
+            view.append(self._told)
+            self._told = []
         for sweep_id, run in self._reached.items():
             said = {
                 "text": "a point meets the success criteria",

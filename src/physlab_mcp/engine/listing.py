@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 
 import msgspec
 
 from physlab_mcp.engine.plan_jobs import newest_jobs
-from physlab_mcp.engine.views import is_idle, job_status, plan_status, series_status, waiting_reason
+from physlab_mcp.engine.views import is_idle, job_status, plan_status, poll_of_waiting, series_status, waiting_reason
 from physlab_mcp.schemas.job_state import TERMINAL, JobState
 from physlab_mcp.schemas.status import Status
 from physlab_mcp.stores.base import JobQuery, Store
@@ -31,7 +32,12 @@ class Listings:
         else:
             jobs = await newest_jobs(self.store, status.plan, status.counts, waiting, most=_LOOKED_AT)
         found = waiting_reason(jobs)
-        return status if found is None else msgspec.structs.replace(status, reason=found)
+        opens = poll_of_waiting(jobs, time.time())
+        return msgspec.structs.replace(
+            status,
+            reason=status.reason if found is None else found,
+            poll_after_s=status.poll_after_s if opens is None else opens,
+        )
 
     async def _told(self, seqs: Sequence[int]) -> None:
         """Sync before anybody is told of an end that a power loss could undo."""

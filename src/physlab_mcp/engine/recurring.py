@@ -71,5 +71,6 @@ def first_time(schedule: Schedule, now: float) -> float:
         raise RequestError(
             f"The schedule {schedule.cron!r} has no time to come{' up to ' + schedule.until if schedule.until else ''}.",
             field="schedule.cron", got=schedule.cron, remedy="Change cron, or set a later until.",
+            example={"policy": "cron", "cron": "0 22 * * 1-5", "timezone": "Europe/Paris"},
         )  # fmt: skip
     return found.timestamp()

@@ -27,6 +27,16 @@ def is_done(verb: str, status: Status) -> bool:
         ConflictError: it cannot be asked of the subject in its state.
 
     """
+    if status.kind == "series" and verb != "cancel":
+        last = status.series.last if status.series is not None else None
+        raise ConflictError(
+            f"{status.id} is recurring work, which can only be cancelled; {verb} is for what occurs of it.",
+            field="job_id",
+            got=status.id,
+            remedy=f"Cancel it, or ask the {verb} of its newest occurrence, {last}."
+            if last
+            else f"Cancel it. Nothing of it has occurred yet that the {verb} could be asked of.",
+        )
     if verb == "extend":
         return False
     if status.ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,7 +80,7 @@ def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> Non
         else:
             _succeeded(draft, seen.result or b"{}", now)
     elif seen.kind == "lost":
-        _lost(draft, now, rules)
+        _lost(draft, seen.data.get("status"), now, rules)
     elif seen.kind == "dropped":
         again = Reason(ReasonCode.SLOT, "", now)
         draft.to(_S.PENDING, reason=again, claimer=None, lease_until=0.0, native_id=None)
@@ -142,23 +143,45 @@ def _failed(draft: Draft, failure: Failure, now: float, rules: Rules) -> None:
     draft.body = msgspec.json.encode(failure)
 
 
-def _lost(draft: Draft, now: float, rules: Rules) -> None:
+def _lost(draft: Draft, status: int | None, now: float, rules: Rules) -> None:
+    """`status`: with what its worker ended, negative for a signal; None where nobody knows."""
     job = draft.job
+    how = _how_it_ended(status)
     if may_repeat_lost(job, rules):
         draft.job = msgspec.structs.replace(job, lost=job.lost + 1)
-        draft.note("log", now, {"text": "its worker vanished; it runs again"})
-        _again(draft, now, 0.0 if job.lost == 0 else back_off_s(job, rules), "its worker vanished")
+        draft.note("log", now, {"text": f"{how}; it runs again"})
+        _again(draft, now, 0.0 if job.lost == 0 else back_off_s(job, rules), how)
         _stay_paused(draft, job, now)
         return
+    call = job.spec.node
+    name = str(call.params.get("name") or call.type) if call is not None else job.spec.title or "The command"
+    ran = "once" if job.attempt == 1 else f"{job.attempt} times"
+    if job.spec.pure or job.spec.idempotent:
+        why = f"limits.lost_retries allows {rules.lost_retries} repetitions"
+        remedy = "Look at its log for what it had done. A crash in the code itself, or too little memory, comes again."
+    else:
+        why = "it may not be repeated unasked"
+        remedy = "Declare it idempotent or give it retries, then submit it again; look at its log for what it had done."
     failure = Failure(
         code="lost",
-        message=f"The worker that ran it vanished ({job.lost + 1} times) and it may not be repeated unasked.",
-        remedy="Declare it idempotent or give it retries, then submit it again; look at its log for what it had done.",
+        message=f"{name}: {how}. It ran {ran}, and {why}.",
+        remedy=remedy,
+        exit_code=status if status is not None and status >= 0 else None,
+        signal=-status if status is not None and status < 0 else None,
     )
     draft.note("result", now, {"code": failure.code, "message": failure.message})
     reason = Reason(ReasonCode.LOST, failure.message, now)
     draft.to(_S.FAILED, reason=reason, ended_at=now)
     draft.body = msgspec.json.encode(failure)
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is None:
+        return "its worker vanished"
+    if status >= 0:
+        return f"its worker ended with exit code {status}"
+    named = signal.strsignal(-status) if -status in set(signal.Signals) else None
+    return f"its worker was ended by signal {-status}" + (f", {named.lower()}" if named else "")
 
 
 def _again(draft: Draft, now: float, wait_s: float, text: str) -> None:

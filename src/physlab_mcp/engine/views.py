@@ -13,6 +13,7 @@ from physlab_mcp.schemas.series import Series
 from physlab_mcp.schemas.status import Status
 from physlab_mcp.stores.base import PlanState
 
+_LONGEST_POLL_S = 60.0  # while a window or time is waited for
 _ENDS = tuple(state.value for state in TERMINAL)
 
 
@@ -31,10 +32,12 @@ def job_status(job: Job, *, progress: float = 0.0, now: float | None = None) -> 
     """The view of one job."""
     now = time.time() if now is None else now
     ended = job.state in TERMINAL
+    opens = poll_of_waiting([job], now) if job.state is JobState.PENDING else None
     return Status(
         id=job.id, kind="job", state=job.state.value, reason=job.reason, done=int(ended), total=1,
         progress=1.0 if job.state is JobState.SUCCEEDED else progress,
-        eta_s=_eta(progress, 1.0, job.started_at, now), poll_after_s=0 if ended else poll_after(now - job.created_at),
+        eta_s=_eta(progress, 1.0, job.started_at, now),
+        poll_after_s=0 if ended else poll_after(now - job.created_at) if opens is None else opens,
         counts={job.state.value: 1}, title=job.spec.title, session_id=job.session_id, created_at=job.created_at,
         started_at=job.started_at, ended_at=job.ended_at, job=job, last_seq=job.last_seq,
     )  # fmt: skip
@@ -78,8 +81,23 @@ def waiting_reason(jobs: Iterable[Job]) -> Reason | None:
     return None
 
 
-def series_status(series: Series) -> Status:
-    """The view of recurring work; `done` counts its occurrences so far."""
+def poll_of_waiting(jobs: Iterable[Job], now: float) -> float | None:
+    """How long an agent should wait before it asks what waits for a window or time: until it opens, a minute at most.
+
+    None where something of it may start sooner.
+    """
+    waiting = [job for job in jobs if job.reason.code is not ReasonCode.NEEDS]
+    if not waiting or any(job.reason.code is not ReasonCode.WINDOW or job.not_before <= now for job in waiting):
+        return None
+    return round(min(_LONGEST_POLL_S, max(0.5, min(job.not_before for job in waiting) - now)), 1)
+
+
+def series_status(series: Series, *, now: float | None = None) -> Status:
+    """The view of recurring work; `done` counts its occurrences so far, `total` also the one to come.
+
+    Its progress is 0 until it ends: how often it will occur need not be known.
+    """
+    now = time.time() if now is None else now
     word = "pending"
     if series.ended_at:
         word = "cancelled" if series.cancelled else "succeeded"
@@ -90,8 +108,9 @@ def series_status(series: Series) -> Status:
     )
     return Status(
         id=series.id, kind="series", state=word, reason=Reason(ReasonCode.WINDOW if text else ReasonCode.NONE, text),
-        done=series.occurrences, total=series.occurrences, progress=1.0 if series.ended_at else 0.0,
-        poll_after_s=0 if series.ended_at else 60, title=series.title, session_id=series.session_id,
+        done=series.occurrences, total=series.occurrences + (0 if series.ended_at else 1),
+        progress=1.0 if series.ended_at else 0.0,
+        poll_after_s=0 if series.ended_at else round(min(_LONGEST_POLL_S, max(0.5, series.next_at - now)), 1), title=series.title, session_id=series.session_id,
         dag_id=series.plan.dag_id if series.plan is not None else None, created_at=series.created_at,
         ended_at=series.ended_at, series=series,
     )  # fmt: skip

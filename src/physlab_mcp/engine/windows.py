@@ -84,6 +84,9 @@ class Calendar:
         found = self._by_policy(now, takes_s)
         if found.open:
             return found
+        if due is not None and schedule.policy != "off_peak" and found.opens_at + (takes_s or 0.0) > due:
+            how = f" and is expected to take {span(takes_s)}" if takes_s else ""
+            return Gate(text=f"it must end by {said(due, self._zone)}; {found.text}{how}", fail=True)
         latest = self._latest(since, takes_s)
         if latest is None or (found.opens_at and found.opens_at <= latest):
             return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from physlab_mcp.errors import RequestError
 from physlab_mcp.library.functions import Stored
+from physlab_mcp.library.given import yes_or_no
 from physlab_mcp.library.tasks import Task, arguments_of, command_words, inputs_of, node_params
 from physlab_mcp.nodes.registry import Registry
 
@@ -74,9 +75,11 @@ def node_resources(task: str, asked: Mapping[str, Any]) -> dict[str, Any]:
                 f"{task!r} has no resource {name!r}.", field=field, got=name, remedy=f"Use {', '.join(_RESOURCES)}."
             )
         if name == "require":
+            yes_or_no(value, f"require of {task!r}")
             continue
         least = 0 if name == "gpu" else 1e-9
-        if not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+        switch = isinstance(value, bool) and name != "gpu"
+        if switch or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
             raise RequestError(
                 f"{name} of {task!r} is {value!r}.", field=field, got=value, remedy="Give a number above 0."
             )

@@ -17,6 +17,7 @@ import msgspec
 from physlab_mcp.analysis import points
 from physlab_mcp.errors import NotFoundError, RequestError, UnavailableError
 from physlab_mcp.library.bridge import Bridge
+from physlab_mcp.library.given import handle_of, refused, whole, workflow_of, yes_or_no
 from physlab_mcp.library.progress import ProgressBar, say
 from physlab_mcp.library.results import Results
 from physlab_mcp.library.submission import OWNER, RECORD, Options, Record, foretold, submit
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from physlab_mcp.analysis.points import Point
     from physlab_mcp.lab import Lab
     from physlab_mcp.library.workflow import ExperimentalWorkflow
+    from physlab_mcp.schemas.event import Event
     from physlab_mcp.schemas.status import Status
 
 _LOOK_S = 1.0
 _PAGE = 200
 _TAKEN_UP_S = 30.0
+_ON_FAILURE = ("continue", "stop", "retry")
 
 
 class Engine:
@@ -47,6 +50,8 @@ class Engine:
         progress: bool | None = None,
         start_engine: bool = True,
     ) -> None:
+        if not (schedule is None or isinstance(schedule, str | Mapping)):
+            raise refused("The schedule is no policy.", "schedule", schedule, 'Use "now", or a schedule block.')
         self._schedule = schedule
         self._progress = progress
         self._bridge = Bridge(
@@ -78,7 +83,7 @@ class Engine:
             RequestError: the workflow has defects, or runs again and again; nothing was started.
 
         """
-        schedule, _ = self._schedule_of(workflow)
+        schedule, _ = self._schedule_of(workflow_of(workflow))
         if schedule is not None and schedule.get("policy") == "cron":
             raise RequestError(
                 f"{workflow.name!r} has a recurring schedule, which has no end to wait for.", field="schedule",
@@ -103,7 +108,12 @@ class Engine:
             RequestError: the workflow has defects; `details` lists every one.
 
         """
-        schedule, override = self._schedule_of(workflow)
+        schedule, override = self._schedule_of(workflow_of(workflow))
+        whole(parallelism, "parallelism", least=0)
+        whole(priority, "priority")
+        yes_or_no(use_cache, "use_cache")
+        if on_failure not in (None, *_ON_FAILURE):
+            raise refused("on_failure is no way to go on.", "on_failure", on_failure, f"Use {', '.join(_ON_FAILURE)}.")
         chosen = Options(
             parallelism=parallelism, priority=priority, use_cache=use_cache, on_failure=on_failure, schedule=schedule,
             schedule_override=override,
@@ -129,7 +139,9 @@ class Engine:
             RequestError: the workflow has defects; `details` lists every one.
 
         """
-        schedule, _ = self._schedule_of(workflow)
+        schedule, _ = self._schedule_of(workflow_of(workflow))
+        whole(parallelism, "parallelism", least=0)
+        whole(priority, "priority")
         chosen = Options(parallelism=parallelism, priority=priority, schedule=schedule)
         workflow.validate()
 
@@ -161,19 +173,55 @@ class Engine:
 
         """
 
+        handle_of(handle)
+
         async def work(lab: Lab) -> Status:
             return await lab.engine.status(handle, owner=OWNER, limit=0)
 
         return self._bridge.call(work)
+
+    def occurrences(self, series: str) -> list[str]:
+        """The ids of the sweeps or runs that a recurring schedule has started so far, oldest first.
+
+        Raises:
+            NotFoundError: there is no such series.
+            RequestError: it is no series.
+
+        """
+        if self.status(series).kind != "series":
+            raise refused(f"{series} does not recur.", "series", series, "Give the id of a series.")
+        found: list[str] = []
+        after = 0
+
+        async def work(lab: Lab, *, since: int) -> list[Event]:
+            return await lab.store.events(after=since, subject=series, limit=_PAGE)
+
+        while page := self._bridge.call(partial(work, since=after)):
+            found += [str(one.data["handle"]) for one in page if "occurrence" in one.data]
+            after = page[-1].seq
+        return found
+
+    def _single(self, handle: str) -> str:
+        """The id of a run or sweep, which a series is not."""
+        if not handle_of(handle).startswith("series-"):
+            return handle
+        series = self.status(handle).series
+        last = series.last if series is not None else None
+        raise refused(
+            f"{handle} is a series; each of its occurrences has results of its own.", "handle", handle,
+            f"The last occurrence is {last}; Engine.occurrences lists all." if last else "None has started yet.",
+        )  # fmt: skip
 
     def wait(self, handle: str, *, timeout_s: float | None = None, progress: bool | None = None) -> Results:
         """Wait for its end; its results. Ctrl-C ends the waiting only.
 
         Raises:
             NotFoundError: there is no such sweep or run.
+            RequestError: it is a series, which has no end to wait for.
             UnavailableError: it has not ended after `timeout_s`; it goes on.
 
         """
+        self._single(handle)
         until = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             with ProgressBar(self._progress if progress is None else progress) as bar:
@@ -210,6 +258,7 @@ class Engine:
             NotFoundError: there is no such sweep or run.
 
         """
+        self._single(handle)
         low, told = -1, set[int]()
         for status in self._changes(handle):
             gap = False
@@ -228,9 +277,10 @@ class Engine:
 
         Raises:
             NotFoundError: there is no such sweep or run.
+            RequestError: it is a series; its occurrences have results.
 
         """
-        self.status(handle)
+        self.status(self._single(handle))
         return Results(self, handle)
 
     # -- acting ----------------------------------------------------------------------------------------------
@@ -257,6 +307,7 @@ class Engine:
         from physlab_mcp.dags.extension import extended
         from physlab_mcp.library.workflow import ExperimentalWorkflow
 
+        self._single(handle)
         body = ExperimentalWorkflow("").add_parameter_space(space, **block).sweep
 
         async def work(lab: Lab) -> int:
@@ -280,6 +331,8 @@ class Engine:
         return self._bridge.call(work)
 
     def _ask(self, verb: str, handle: str, args: Mapping[str, Any]) -> None:
+        handle_of(handle)
+
         async def work(lab: Lab) -> None:
             await lab.engine.request(verb, handle, owner=OWNER, args=args)
 
@@ -289,7 +342,12 @@ class Engine:
 
     def _record(self, handle: str) -> Record | None:
         async def work(lab: Lab) -> Any:
-            return await lab.store.get(RECORD, handle)
+            found = await lab.store.get(RECORD, handle)
+            if found is None and not handle.startswith("series-"):  # an occurrence goes by the record of its series
+                plan = (await lab.engine.status(handle, owner=OWNER, limit=0)).plan
+                series = (plan.idempotency_key or "").partition(" ")[0] if plan is not None else ""
+                found = await lab.store.get(RECORD, series) if series.startswith("series-") else None
+            return found
 
         body = self._bridge.call(work)
         return None if body is None else msgspec.convert(body, Record)

@@ -58,8 +58,18 @@ class Results:
 
     @property
     def warnings(self) -> list[str]:
-        """What was told at the submission, such as a resource that this machine lacks."""
-        return list(self._record.warnings) if self._record is not None else []
+        """What was told at the submission, such as a resource that this machine lacks, and criteria that no point can meet."""
+        told = list(self._record.warnings) if self._record is not None else []
+        plan = self._engine.status(self.id).plan
+        success = (plan.sweep or {}).get("success") if plan is not None else None
+        first = next((point for point in self if point.succeeded), None) if success else None
+        if first is not None:
+            from physlab_mcp.dags.criteria import unmeasured
+
+            values = {name: task.values for name, task in first.tasks.items()}
+            text = unmeasured(success, {**first.params, **first.derived}, values)
+            told += [text] if text is not None else []
+        return told
 
     def metadata(self) -> dict[str, Any]:
         """Everything recorded of it: inputs by hash, seeds, times, processor and memory of each task, order, environment.
@@ -113,6 +123,7 @@ class Results:
         mine = point.metrics
         if metric in mine:
             return mine[metric]
+        mine = point.full_metrics
         found = [name for name in mine if name.partition(".")[2] == metric or name.endswith(f".{metric}")]
         if len(found) == 1:
             return mine[found[0]]
@@ -149,7 +160,7 @@ class Results:
         return summarise(self.to_dataframe(), metrics, by=by)
 
     def find_optimal_parameters(self, metric: str, *, maximize: bool = True) -> dict[str, Any]:
-        """The parameters of the best point that succeeded; the first of equals.
+        """The parameters of the best point that succeeded; the first of equals. `duration_s` counts as a metric here.
 
         Raises:
             RequestError: no point has a finite value of it, or the metric is unknown.
@@ -157,7 +168,10 @@ class Results:
         """
         from physlab_mcp.analysis.optimum import optimum
 
-        best = optimum(self.to_dataframe(), metric, maximize=maximize)
+        table = self.to_dataframe()
+        if metric == "duration_s" and metric not in table.attrs["metrics"]:
+            table.attrs["metrics"] = [*table.attrs["metrics"], metric]
+        best = optimum(table, metric, maximize=maximize)
         return dict(next(point.params for point in self if point.index == best.index))
 
     def pareto(self, objectives: Mapping[str, str]) -> Any:

@@ -10,7 +10,7 @@ from physlab_mcp.dags.order import cycles_in, layers_of
 from physlab_mcp.dags.references import places_in
 from physlab_mcp.errors import PhyslabError
 from physlab_mcp.library.tasks import Task, arguments_of, command_words, node_params, points_in
-from physlab_mcp.nodes.function_call import INPUTS, PARAMS
+from physlab_mcp.nodes.function_call import INPUTS, PARAMS, yields
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Finding
 
@@ -95,6 +95,9 @@ def _function_problems(task: Task, points: Sequence[str], names: Sequence[str]) 
     takes = task.takes
     arguments = arguments_of(task, points, names)
     found: list[Finding] = []
+    if yields(task.function):
+        message = f"The function of {task.name!r} is a generator: it yields values one by one, and none is stored."
+        found.append(Finding("generator", message, "Return a list of them.", task.name, "function"))
     for name in sorted(takes.required):
         if name in arguments or name in task.depends_on:
             continue

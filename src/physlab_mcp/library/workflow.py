@@ -12,6 +12,17 @@ from physlab_mcp.errors import RequestError
 from physlab_mcp.library import validation
 from physlab_mcp.library.drafting import UNSTORED, node_resources, spec_of
 from physlab_mcp.library.functions import Pickled, pickled
+from physlab_mcp.library.given import (
+    MOST_RETRIES,
+    mapping_of,
+    names_of,
+    plain_of,
+    task_name,
+    text_of,
+    values_of,
+    whole,
+    yes_or_no,
+)
 from physlab_mcp.library.tasks import Task
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Finding
@@ -24,9 +35,9 @@ class ExperimentalWorkflow:
         self, name: str, *, description: str = "", author: str = "", version: str = "1",
         metadata: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        self.name = name
+        self.name = text_of(name, "name")
         self.about = {"title": name, "description": description, "author": author, "version": version}
-        self.metadata: dict[str, Any] = dict(metadata or {})
+        self.metadata: dict[str, Any] = dict(mapping_of(metadata, "metadata", '{"operator": "…"}'))
         self.tasks: dict[str, Task] = {}
         self.sweep: dict[str, Any] = {}
         self.resources: dict[str, dict[str, Any]] = {}
@@ -55,15 +66,14 @@ class ExperimentalWorkflow:
         computed even where an equal call was. `checkpoint` records that it keeps its progress in `checkpoint_dir()`.
 
         Raises:
-            RequestError: the name is taken, or `work` is none of the three.
+            RequestError: the name is taken or no name, `work` is none of the three, or an option is of the wrong kind.
 
         """
+        task_name(name)
         if name in self.tasks:
             raise RequestError(
                 f"There is a task {name!r} already.", field="name", got=name, remedy="Give each its own name."
             )
-        if isinstance(depends_on, str):
-            depends_on = [depends_on]
         kind: dict[str, Any] = {}
         if isinstance(work, str):
             kind["node_type"] = work
@@ -76,11 +86,18 @@ class ExperimentalWorkflow:
                 f"The task {name!r} is {work!r}.", field="work", got=repr(work)[:100],
                 remedy='Give a function, a node type such as "quantum.solve", or a command such as ["python", "fit.py"].',
             )  # fmt: skip
-        self.tasks[name] = Task(
-            name, depends_on=tuple(dict.fromkeys(depends_on)), params=_plain(dict(params or {})), checkpoint=checkpoint,
-            retries=retries, cache=cache, **kind,
-        )  # fmt: skip
-        if resources:
+        fixed = mapping_of(params, f"params of {name!r}", '{"rate": 0.1}')
+        task = Task(
+            name,
+            depends_on=tuple(dict.fromkeys(names_of(depends_on, f"depends_on of {name!r}"))),
+            params={one: plain_of(value, f"params.{one} of {name!r}") for one, value in fixed.items()},
+            checkpoint=yes_or_no(checkpoint, f"checkpoint of {name!r}"),
+            retries=whole(retries, f"retries of {name!r}", least=0, most=MOST_RETRIES),
+            cache=yes_or_no(cache, f"cache of {name!r}"),
+            **kind,
+        )
+        self.tasks[name] = task
+        if resources is not None:
             self.set_resource_requirements({name: resources})
         return self
 
@@ -89,17 +106,26 @@ class ExperimentalWorkflow:
     def add_parameter_space(self, space: Mapping[str, Any] | None = None, **block: Any) -> Self:
         """Add parameters with their values; `block` takes what a sweep block takes: `mode`, `where`, `derived`, `samples`, …
 
-        Called again, it adds to what was there.
+        With `points` alone the mode is explicit. Called again, it adds to what was there.
+
+        Raises:
+            RequestError: values are no finite JSON values; the message names the parameter and the value.
+
         """
-        if space:
-            self.sweep.setdefault("space", {}).update({name: _listed(values) for name, values in space.items()})
-        self.sweep.update({name: value for name, value in block.items() if value is not None})
+        given = mapping_of(space, "space", '{"rate": [0.1, 0.2]}')
+        listed = {name: values_of(name, values) for name, values in given.items()}
+        asked = {name: plain_of(value, name) for name, value in block.items() if value is not None}
+        if "points" in asked and not listed and "mode" not in {**self.sweep, **asked} and "space" not in self.sweep:
+            asked["mode"] = "explicit"
+        if listed:
+            self.sweep.setdefault("space", {}).update(listed)
+        self.sweep.update(asked)
         return self
 
     @property
     def parameters(self) -> list[str]:
         """The names of the parameters, derived ones last."""
-        base = self.sweep.get("space") or next(iter(self.sweep.get("points") or [{}]), {})
+        base = self.sweep.get("space") or _first(self.sweep.get("points"))
         return list(dict.fromkeys([*base, *self.sweep.get("derived", {})]))
 
     # -- what is wanted --------------------------------------------------------------------------------------
@@ -111,8 +137,8 @@ class ExperimentalWorkflow:
             RequestError: an unknown name, or no amount.
 
         """
-        for task, asked in requirements.items():
-            node_resources(task, asked)
+        for task, asked in mapping_of(requirements, "requirements", '{"task": {"cpu_cores": 2}}').items():
+            node_resources(task, mapping_of(asked, f"resources of {task!r}", '{"cpu_cores": 2}'))
             self.resources[task] = {**self.resources.get(task, {}), **asked}
         return self
 
@@ -125,24 +151,30 @@ class ExperimentalWorkflow:
         """
         from physlab_mcp.schemas.schedule import read_schedule
 
-        block = {"policy": policy, **(options or {})}
+        block = {"policy": policy, **mapping_of(options, "options", '{"preferred_hours": "22:00-08:00"}')}
         read_schedule(block)
         self.schedule = block
         return self
 
-    def add_visualization(self, name: str, request: Mapping[str, Any]) -> Self:
-        """A figure of the results: `type`, `x_axis`, `y_axis`, `value`, `facet_by`, …"""
-        self.visualizations[name] = dict(request)
+    def add_visualization(self, name: str, request: Mapping[str, Any] | str) -> Self:
+        """A figure of the results: `type`, `x_axis`, `y_axis`, `value`, `facet_by`, …; or the type alone.
+
+        Raises:
+            RequestError: it is neither.
+
+        """
+        asked = {"type": request} if isinstance(request, str) else request
+        self.visualizations[text_of(name, "name")] = dict(mapping_of(asked, "request", '{"type": "heatmap"}'))
         return self
 
     def add_result(self, name: str, *, description: str = "", unit: str = "", maximize: bool | None = None) -> Self:
         """A number of interest, `task.key` (or `key` where one task alone gives it)."""
-        self.results[name] = {"description": description, "unit": unit, "maximize": maximize}
+        self.results[text_of(name, "name")] = {"description": description, "unit": unit, "maximize": maximize}
         return self
 
     def set_success_criteria(self, formula: str) -> Self:
         """When a point is good enough, such as `"loss < 1"`; the sweep stops early at the first such point."""
-        self.sweep["success"] = formula
+        self.sweep["success"] = text_of(formula, "formula")
         return self
 
     def set_metadata(self, **values: Any) -> Self:
@@ -150,9 +182,9 @@ class ExperimentalWorkflow:
         self.metadata.update(values)
         return self
 
-    def require_metadata(self, names: Sequence[str]) -> Self:
+    def require_metadata(self, names: Sequence[str] | str) -> Self:
         """Names that must be known before anything runs: given by `set_metadata`, or recorded anyway."""
-        self.required_metadata = list(dict.fromkeys([*self.required_metadata, *names]))
+        self.required_metadata = list(dict.fromkeys([*self.required_metadata, *names_of(names, "names")]))
         return self
 
     # -- checking --------------------------------------------------------------------------------------------
@@ -244,18 +276,6 @@ class ExperimentalWorkflow:
         return {name: value for name, value in self.sweep.items() if value not in ({}, [], None)}
 
 
-def _listed(values: Any) -> Any:
-    """Values of a parameter as plain JSON: a range, a tuple or an array is a list; one value is a list of one."""
-    values = _plain(values)
-    return values if isinstance(values, list | dict) else [values]
-
-
-def _plain(value: Any) -> Any:
-    """Numbers and arrays of numpy, tuples and ranges as JSON has them."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple | range):
-        return [_plain(one) for one in value]
-    return value
+def _first(points: Any) -> Mapping[str, Any]:
+    first = points[0] if isinstance(points, list) and points else None
+    return first if isinstance(first, dict) else {}

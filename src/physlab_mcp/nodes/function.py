@@ -12,7 +12,7 @@ import msgspec
 from pydantic import Field
 
 from physlab_mcp.errors import PhyslabError, RequestError
-from physlab_mcp.nodes.function_call import INPUTS, Current, Takes, call, takes_of
+from physlab_mcp.nodes.function_call import INPUTS, Current, Takes, call, takes_of, unsigned
 from physlab_mcp.nodes.function_values import Decoder, Encoder, read_pickle
 from physlab_mcp.nodes.registry import NodeParams, node_type
 from physlab_mcp.schemas.result import NodeResult
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SHA256 = r"^[0-9a-f]{64}$"
 _MODULES = "function modules"  # names of what a worker keeps from call to call
+_SAID = 1500  # characters of a message, so that the place behind it is seen
 _HERE = str(Path(__file__).parent) + os.sep
 
 
@@ -61,21 +62,33 @@ class TaskFailedError(Exception):
         own = next((i for i, one in enumerate(frames) if not one.filename.startswith(_HERE)), len(frames))
         frames = frames[own:]
         text = "".join(["Traceback (most recent call last):\n", *traceback.format_list(frames)])
-        text += "".join(traceback.format_exception_only(error))
+        said, whole = _said_by(error)
+        text = text[-2000:] + whole[:2000]
         where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
         code, remedy = "error", None
         if isinstance(error, MemoryError):
             code, remedy = "oom", "Ask for more memory, or for a smaller problem."
         elif isinstance(error, ModuleNotFoundError):
             remedy = f"Install {error.name} where the function runs, or import it where it is found."
-        said = str(error)
         return {
             "code": code,
-            "message": f"{self._name}: {type(error).__name__}{': ' if said else ''}{said}{where}"[:2000],
+            "message": f"{self._name}: {type(error).__name__}{': ' if said else ''}{said[:_SAID]}{where}"[:2000],
             "remedy": remedy,
             "retryable": True,
-            "traceback": text[-4000:],
+            "traceback": text,
         }
+
+
+def _said_by(error: BaseException) -> tuple[str, str]:
+    """The text of an error, and that with its type and notes, whatever its own methods do."""
+    try:
+        said = str(error)
+    except BaseException as other:
+        said = f"(its text cannot be told: __str__ raises {type(other).__name__})"
+    try:
+        return said, "".join(traceback.format_exception_only(error))
+    except BaseException:  # it asks for notes, which a __getattr__ may refuse
+        return said, f"{type(error).__name__}: {said}\n"
 
 
 @node_type(
@@ -100,12 +113,14 @@ def run_function(params: FunctionParams, io: NodeIO) -> NodeResult:
     folder = io.job_folder
     decoder = Decoder(io, None if folder is None else folder / "attempts" / str(io.attempt) / "inputs")
     whole = takes.everything or INPUTS in takes.names
-    results = {task: decoder.value(value) for task, value in params.inputs.items() if whole or task in takes.names}
-    arguments = {one: decoder.value(value) for one, value in params.arguments.items()}
+    results = {
+        task: decoder.value(unsigned(value)) for task, value in params.inputs.items() if whole or task in takes.names
+    }
+    arguments = {one: decoder.value(unsigned(value)) for one, value in params.arguments.items()}
     Current.io = io
     try:
         returned = call(function, takes, arguments, results)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise TaskFailedError(name, error) from error
     finally:
         Current.io = None
@@ -142,7 +157,7 @@ def _loaded(params: FunctionParams, io: NodeIO, name: str) -> tuple[Callable[...
         function = pickle.loads(data)  # noqa: S301 - read_pickle lets pass only what the library stored here
     except PhyslabError:
         raise
-    except Exception as error:
+    except BaseException as error:
         raise TaskFailedError(f"{name} could not be loaded", error) from error
     found = kept[params.function] = (function, takes_of(function))
     return found

@@ -72,7 +72,31 @@ def call(function: Callable[..., Any], takes: Takes, arguments: Mapping[str, Any
         if name not in given:
             break
         first.append(given.pop(name))
-    return function(*first, **given)
+    returned = function(*first, **given)
+    if inspect.iscoroutine(returned):  # an `async def`
+        import asyncio
+
+        return asyncio.run(returned)
+    return returned
+
+
+def yields(function: Any) -> bool:
+    """Whether calling it gives a generator, which no other process can be handed."""
+    while hasattr(function, "func"):
+        function = function.func  # a partial
+    found = (function, inspect.getattr_static(type(function), "__call__", None))
+    return any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in found)
+
+
+def unsigned(value: Any) -> Any:
+    """JSON values with -0.0 as 0.0: keys of results do not tell them apart, so functions must not either."""
+    if isinstance(value, float):
+        return value + 0.0
+    if isinstance(value, list):
+        return [unsigned(one) for one in value]
+    if isinstance(value, dict):
+        return {name: unsigned(one) for name, one in value.items()}
+    return value
 
 
 class Current:

@@ -22,7 +22,7 @@ from physlab_mcp.schemas.artifact import ArtifactRef
 if TYPE_CHECKING:
     from physlab_mcp.nodes.io import NodeIO
 
-_PLAIN = (bool, str, type(None))
+_DEEPEST = 200  # lists and dicts in one another
 _PARQUET = "application/vnd.apache.parquet"
 
 
@@ -78,24 +78,55 @@ class Encoder:
                     got=repr(name)[:100],
                     remedy="Return a dict whose names are texts that do not start with $, such as {'loss': 0.1}.",
                 )
-        return {name: self._value(name, one) for name, one in returned.items()}
+        return {self._text(name, name): self._value(self._text(name, name), one) for name, one in returned.items()}
 
-    def _value(self, name: str, value: Any) -> Any:
-        if isinstance(value, _PLAIN):
-            file = self._own_file(value) if isinstance(value, str) else None
-            return value if file is None else self._file(name, file)
+    def _value(self, name: str, value: Any, depth: int = 0) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            file = self._own_file(value)
+            return self._text(name, value) if file is None else self._file(name, file)
         if isinstance(value, float):
-            number = float(value)
+            number = float.__float__(value)
             return number if math.isfinite(number) else {"$number": repr(number)}
         if isinstance(value, int):
-            return int(value) if -(2**63) <= value < 2**64 else {"$number": str(int(value))}
-        if isinstance(value, list | tuple) and type(value) in (list, tuple):
-            return [self._value(f"{name}.{i}", one) for i, one in enumerate(value)]
+            number = int.__int__(value)
+            return number if -(2**63) <= number < 2**64 else {"$number": str(number)}
+        if type(value) in (list, tuple):
+            self._not_too_deep(name, depth)
+            return [self._value(f"{name}.{i}", one, depth + 1) for i, one in enumerate(value)]
         if type(value) is dict and all(isinstance(key, str) and not key.startswith("$") for key in value):
-            return {key: self._value(f"{name}.{key}", one) for key, one in value.items()}
+            self._not_too_deep(name, depth)
+            names = {key: self._text(name, key) for key in value}
+            return {names[key]: self._value(f"{name}.{names[key]}", one, depth + 1) for key, one in value.items()}
         if isinstance(value, Path):
             return self._file(name, value)
         return self._foreign(name, value)
+
+    def _text(self, name: str, text: str) -> str:
+        """The text itself, of no subclass, if it can be written."""
+        if type(text) is not str:
+            text = str.__str__(text)
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise RequestError(
+                    f"{self._task} returned {name!r}, a text that is no Unicode text: {error.reason} at {error.start}.",
+                    field=repr(name)[1:-1],
+                    got=repr(text)[:100],
+                    remedy="Return bytes, such as os.fsencode(name); or text.encode('utf-8', 'replace').decode().",
+                ) from None
+        return text
+
+    def _not_too_deep(self, name: str, depth: int) -> None:
+        if depth >= _DEEPEST:
+            top = name.partition(".")[0]
+            raise RequestError(
+                f"{self._task} returned {top!r}, which contains itself or holds more than {_DEEPEST} lists and dicts in one another.",
+                field=top,
+                remedy="Return it flat, or as an object of a class of your own, which is pickled.",
+            )
 
     def _foreign(self, name: str, value: Any) -> Any:
         kind = type(value).__module__.partition(".")[0]
@@ -161,7 +192,8 @@ class Encoder:
             )
         from mimetypes import guess_type
 
-        ref = self._io.save_file(path.name, path, guess_type(path.name)[0] or "application/octet-stream")
+        stored_as = path.name.encode("utf-8", "backslashreplace").decode()
+        ref = self._io.save_file(stored_as, path, guess_type(stored_as)[0] or "application/octet-stream")
         self.artifacts.append(ref)
         return _link(ref, "file")
 

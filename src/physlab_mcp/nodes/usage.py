@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -66,15 +65,9 @@ def _forget_peak() -> bool:
 
 
 def _peak_since_start() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows
-        import psutil
+    from physlab_mcp.backends.process import peak_memory as of_the_system
 
-        memory = psutil.Process().memory_info()
-        return int(getattr(memory, "peak_wset", memory.rss))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return of_the_system()
 
 
 def _children_s() -> float:

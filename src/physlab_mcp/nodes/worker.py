@@ -83,6 +83,7 @@ class Calls:
 
     def __init__(self, hello: Json) -> None:
         self.hello = hello
+        self._pid = os.getpid()
         self._types: dict[str, NodeType] = {}
         self._blobs: Blobs | None = None
         self._kept: Json = {"environment": hello.get("function_environment", "")}  # what nodes keep from call to call
@@ -123,13 +124,18 @@ class Calls:
         kept = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = out, err
         try:
-            return self._run(call, report)
+            answer, status = self._run(call, report), 0
         except BaseException as error:
-            return {"ok": False, "failure": failure_of(error)}
+            answer, status = {"ok": False, "failure": failure_of(error)}, exit_status(error)
+            if os.getpid() != self._pid:
+                err.write(failure_of(error)["traceback"] or "")
         finally:
             sys.stdout, sys.stderr = kept
             out.done()
             err.done()
+        if os.getpid() != self._pid:
+            os._exit(status)  # a child that the node forked came back; the parent answers
+        return answer
 
     def _run(self, call: Json, report: Callable[[Json], None]) -> Json:
         node_type = self._type(call["type"], call["module"])
@@ -185,8 +191,27 @@ class Calls:
         return small
 
 
-def failure_of(error: Any) -> Json:
-    """A Failure as a dict."""
+def exit_status(error: BaseException) -> int:
+    """The exit status with which Python ends a process after this error."""
+    error = error.__cause__ or error
+    code = (error.code or 0) if isinstance(error, SystemExit) else 1
+    return code & 255 if isinstance(code, int) else 1
+
+
+def failure_of(error: BaseException) -> Json:
+    """A Failure as a dict, of texts that can be written, whatever the error's own methods do."""
+    try:
+        told = _failure_of(error)
+    except BaseException:
+        import traceback
+
+        text = f"{type(error.__cause__ or error).__name__}, whose own text cannot be told"
+        trace = "".join(traceback.format_tb(error.__traceback__))[-3900:] + text
+        told = {"code": "error", "message": text, "remedy": None, "retryable": True, "traceback": trace}
+    return {k: v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for k, v in told.items()}
+
+
+def _failure_of(error: Any) -> Json:
     import traceback
 
     if hasattr(error, "as_failure"):
@@ -228,14 +253,23 @@ class Warm:
         self._open = True
         self._place, self._spool = "", -1
         self._calls = Calls({})
-        self._encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+        self._encode = json.JSONEncoder(separators=(",", ":"), default=str, ensure_ascii=False).encode
 
     def loop(self) -> None:
         """Until the engine goes away or says stop: then what is running is finished and spooled, the rest dropped."""
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+        self._sock.set_inheritable(False)
         while self._open:
             self._listen(block=not self._queue)
             if self._queue and self._open:
                 self._one(self._queue.popleft())
+
+    def _forked(self) -> None:
+        """A child of a node call is no worker: it neither hears nor speaks, and holds nothing open."""
+        self._open = False
+        self._sock.close()
+        os.closerange(self._spool, self._spool + 1)  # nothing where it is -1
 
     def _listen(self, *, block: bool) -> None:
         while True:
@@ -279,30 +313,33 @@ class Warm:
         name = {"id": call["id"], "fence": call["fence"]}
         self._calls.prepare(call)
         started = time.time()
-        head = {"t": "started", **name, "at": started}
-        self._keep(head)
-        self._say(head)
+        head = self._bytes({"t": "started", **name, "at": started})
+        self._spooled(head)
+        self._send(head + b"\n")
 
         def report(event: Json) -> None:
             import msgspec  # writes NaN as null, where json would write what is no JSON
 
-            self._send(msgspec.json.encode({"t": "event", **name, "at": time.time(), **event}, enc_hook=str) + b"\n")
+            line = {"t": "event", **name, "at": time.time(), **event}
+            try:
+                self._send(msgspec.json.encode(line, enc_hook=str) + b"\n")
+            except UnicodeEncodeError:  # half a surrogate pair
+                self._say(line)
 
         answer = self._calls.run(call, report)
         kill_point("worker.after_run")
         line = {"t": "done", **name, "at": time.time(), "started": started, "ok": answer["ok"]}
         if answer["ok"]:
-            head = self._encode(line)[:-1].encode()
-            payload = head + b',"result":' + bytes(answer["result"]) + b"}"
+            payload = self._bytes(line)[:-1] + b',"result":' + bytes(answer["result"]) + b"}"
         else:
-            payload = self._encode({**line, "failure": answer["failure"]}).encode()
+            payload = self._bytes({**line, "failure": answer["failure"]})
         self._spooled(payload)
         kill_point("worker.after_spool")
         self._send(payload + b"\n")
         kill_point("worker.after_send")
 
-    def _keep(self, message: Json) -> None:
-        self._spooled(self._encode(message).encode())
+    def _bytes(self, message: Json) -> bytes:
+        return self._encode(message).encode("utf-8", "replace")  # half a surrogate pair is no JSON
 
     def _spooled(self, payload: bytes) -> None:
         record = frame(payload)
@@ -318,7 +355,7 @@ class Warm:
                 os.write(2, f"spool: {error}\n".encode())
 
     def _say(self, message: Json) -> None:
-        self._send(self._encode(message).encode() + b"\n")
+        self._send(self._bytes(message) + b"\n")
 
     def _send(self, data: bytes) -> None:
         if not self._open:
@@ -340,36 +377,6 @@ def kill_point(name: str) -> None:
         reach(name)
 
 
-def run_folder(folder: str | Path) -> int:
-    """Run the node call of one job folder; writes result.json once. Exit status 0 if it succeeded."""
-    folder = Path(folder)
-    call = json.loads((folder / "spec.json").read_text())
-    call["folder"] = str(folder)
-    place = folder / "attempts" / str(call["attempt"])
-    place.mkdir(parents=True, exist_ok=True)
-    events = os.open(place / "events.jsonl", _APPEND, 0o600)
-    started = time.time()
-
-    def report(event: Json) -> None:
-        os.write(events, json.dumps({"at": time.time(), **event}).encode() + b"\n")
-
-    answer = Calls({"blobs": str(place / "artifacts"), **call.get("hello", {})}).run(call, report)
-    os.close(events)
-    body = {"attempt": call["attempt"], "fence": call["fence"], "started_at": started, "ended_at": time.time()}
-    body["outcome"] = "succeeded" if answer["ok"] else "failed"
-    if answer["ok"]:
-        body["result"] = json.loads(bytes(answer["result"]))
-    else:
-        body["failure"] = answer["failure"]
-    temporary = place / ".result.json"
-    with temporary.open("w") as stream:
-        json.dump(body, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(place / "result.json")
-    return 0 if answer["ok"] else 1
-
-
 def main(arguments: list[str]) -> int:
     """Entry of both forms."""
     if arguments[:1] == ["--fd"]:
@@ -382,7 +389,9 @@ def main(arguments: list[str]) -> int:
         Warm(line).loop()
         return 0
     if len(arguments) == 1:
-        return run_folder(arguments[0])
+        from physlab_mcp.nodes.cold_call import run_folder
+
+        return run_folder(arguments[0], Calls)
     sys.stderr.write("usage: worker.py --fd N | worker.py JOB_FOLDER\n")
     return 2
 

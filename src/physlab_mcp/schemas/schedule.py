@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, Self, cast
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -41,7 +43,7 @@ class Schedule(BaseModel):
     must_fit_window: bool = Field(
         default=True, description="start only what is expected to end before its window closes"
     )
-    priority: int = Field(default=0, ge=-1_000_000, le=1_000_000, description="higher starts first")
+    priority: int = Field(default=0, ge=-1000, le=1000, description="higher starts first")
     deadline: str = Field(default="", description="ISO 8601 time by which it must have ended")
 
     @model_validator(mode="before")
@@ -91,6 +93,19 @@ class Schedule(BaseModel):
         return moment_of(text, self.zone, field=f"schedule.{name}") if text else None
 
 
+_KEYS = ", ".join(Schedule.model_fields)
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "off_peak": {
+        "policy": "off_peak", "preferred_hours": "22:00-08:00", "weekend_preferred": True, "timezone": "Europe/Paris",
+        "must_fit_window": True, "max_wait_hours": 48, "after_max_wait": "run",
+    },
+    "at": {"policy": "at", "at": "2026-12-01T22:00:00+01:00"},
+    "cron": {"policy": "cron", "cron": "0 22 * * 1-5", "timezone": "Europe/Paris"},
+    "priority": {"policy": "priority", "priority": 10},
+    "now": {"policy": "now", "deadline": "2026-12-01T22:00:00+01:00"},
+}  # fmt: skip
+
+
 def hours_of(text: str) -> tuple[int, int]:
     """(first, last) minute of the day of a window "22:00-08:00"; the last is on the next day where it is not later.
 
@@ -117,22 +132,48 @@ def read_schedule(given: Any) -> Schedule:
         RequestError: a key or value is wrong; `field` names it.
 
     """
-    try:
-        read = Schedule.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(one) for one in first["loc"])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        if not name:
-            name, _, message = message.partition(": ")
-        got = given.get(name) if isinstance(given, dict) else given  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if isinstance(given, Schedule):
+        read = given
+    elif not isinstance(given, Mapping):
         raise RequestError(
-            f"schedule.{name} is {got!r}: {message}.".replace("..", "."),
-            field=f"schedule.{name}" if message else "schedule",
-            got=got,
-            remedy='An example: {"policy": "off_peak", "preferred_hours": "22:00-08:00", "timezone": "Europe/Paris"}.',
-        ) from None
+            f"schedule is {given!r:.200}, which is no object.", field="schedule", got=given,
+            remedy=f"Write an object with some of {_KEYS}.", example=_EXAMPLES["off_peak"],
+        )  # fmt: skip
+    else:
+        try:
+            read = Schedule.model_validate(given)
+        except ValidationError as error:
+            raise _refused(error, cast("Mapping[str, Any]", given)) from None
+    if read.policy == "cron" and read.deadline:
+        raise RequestError(
+            f"schedule.deadline is {read.deadline!r}: it is one moment, and the policy is `cron`.",
+            field="schedule.deadline", got=read.deadline, remedy="Leave it out, or end the recurrence with until.",
+            example=_EXAMPLES["cron"],
+        )  # fmt: skip
     return read if read.timezone else read.model_copy(update={"timezone": local_zone()})
+
+
+def _refused(error: ValidationError, given: Mapping[str, Any]) -> RequestError:
+    """The first defect: where it is, what came, what is taken there, and a block with that key."""
+    first = error.errors(include_url=False)[0]
+    name, message = ".".join(str(one) for one in first["loc"]), str(first["msg"]).removeprefix("Value error, ")
+    if not name:
+        name, _, message = message.partition(": ")
+    key = name.partition(".")[0]
+    got = given.get(key)
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(key, list(Schedule.model_fields), n=1, cutoff=0.5)
+        message = f"schedule.{name} is not known{f'; did you mean {near[0]!r}?' if near else '.'}"
+        remedy = f"{f'Write {near[0]!r}. ' if near else ''}A schedule takes {_KEYS}."
+    else:
+        message = f"schedule.{name} is {got!r:.200}: {message}.".replace("..", ".")
+        remedy = f"{key}: {Schedule.model_fields[key].description}." if key in Schedule.model_fields else _KEYS
+    shown = next((one for one, block in _EXAMPLES.items() if key in block), given.get("policy"))
+    shown = {"until": "cron", "catch_up": "cron"}.get(key, "off_peak" if key == "policy" else shown)
+    return RequestError(
+        message, field=f"schedule.{name}", got=got, remedy=remedy,
+        example=_EXAMPLES.get(str(shown), _EXAMPLES["off_peak"]),
+    )  # fmt: skip
 
 
 def canonical(schedule: Schedule) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Orchestrator:
         spec = call.spec
         if spec is None:
             spec = (await self.bench.engine.load_dag(call.dag_id or "")).spec
-        checked = await self._checked(spec, call.allow_large)
+        checked = await self._checked(spec, call.allow_large, call.sweep)
         cut: list[str] = []
         found, wrong = None, list[Finding]()
         if checked.dag is not None:
@@ -124,7 +124,7 @@ class Orchestrator:
 
         checked: Validation | None = None
         if call.spec is not None:
-            checked = await self._checked(call.spec, call.allow_large)
+            checked = await self._checked(call.spec, call.allow_large, call.sweep)
             dag = _sound(checked)
         else:
             dag = await self.bench.engine.load_dag(call.dag_id or "")
@@ -235,11 +235,16 @@ class Orchestrator:
 
         return msgspec.structs.replace(self.bench.limits or Limits(), allow_large=allow_large)
 
-    async def _checked(self, spec: Mapping[str, Any], allow_large: bool) -> Validation:
+    async def _checked(
+        self, spec: Mapping[str, Any], allow_large: bool, sweep: Mapping[str, Any] | None = None
+    ) -> Validation:
+        """Every defect of a spec; a parameter that the sweep gives need not stand in it."""
+        from physlab_mcp.dags.placeholders import names_given, with_placeholders
         from physlab_mcp.dags.validate import validate
 
         limits = self._limits(allow_large)
-        return await anyio.to_thread.run_sync(lambda: validate(spec, self.bench.registry, limits=limits))
+        whole = with_placeholders(spec, names_given(sweep), self.bench.registry)
+        return await anyio.to_thread.run_sync(lambda: validate(whole, self.bench.registry, limits=limits))
 
     async def _status(self, handle: str, caller: Caller, wait_s: float | None) -> Status:
         if wait_s:
@@ -257,6 +262,10 @@ async def _answered(handler: Handler, call: Any, caller: Caller) -> Reply:
             error.field = "other_run_id" if other is not None and error.got == other != call.run_id else "run_id"
             if isinstance(error, NotFoundError) and error.example is None:
                 error.example = {"method": "run_list"}
+        elif error.example is None and (error.field or "").partition(".")[0] == "sweep":
+            from physlab_mcp.dags.sweep_refusals import example_of
+
+            error.example = example_of(error.field or "")
         raise
 
 

@@ -13,7 +13,7 @@ from physlab_mcp.tools import render, views
 from physlab_mcp.tools.cursor import iso, make_cursor, read_cursor
 from physlab_mcp.tools.point_view import point_line, points_done, points_line, table
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
-from physlab_mcp.tools.series_view import cores_used, run_head, series_reply
+from physlab_mcp.tools.series_view import cores_used, next_of_series, run_head, series_reply
 from physlab_mcp.tools.waiting import wait_change
 
 _LINES = 6  # values of one node in a concise text
@@ -46,7 +46,9 @@ def want_run(handle: str) -> str:
 
 
 def next_call(status: Status) -> dict[str, Any] | None:
-    """What to call next, as arguments for experiment_orchestrator."""
+    """What to call next, as arguments for experiment_orchestrator; None where another tool is to be asked."""
+    if status.series is not None and status.ended:
+        return next_of_series(status.series)
     if not status.ended:
         return {"method": "run_status", "run_id": status.id, "wait_s": 20, "since_seq": status.last_seq}
     return {"method": "run_result", "run_id": status.id}

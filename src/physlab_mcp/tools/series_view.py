@@ -59,9 +59,7 @@ async def cores_used(status: Status, bench: Bench, response_format: str) -> Any:
 
 def series_reply(status: Status, series: Series, news: list[dict[str, Any]], response_format: str) -> Reply:
     """Recurring work: how often it occurred, the newest occurrence, when the next one is due."""
-    following = None  # a job is asked about through the other tool
-    if series.last is not None and series.job is None:
-        following = {"method": "run_status", "run_id": series.last}
+    following = next_of_series(series)
     body = RunReply(**run_head(status, following), meta=occurred(series), events=news).wire()
     lines = [
         render.state_line(status.id, body, status.title),
@@ -69,6 +67,13 @@ def series_reply(status: Status, series: Series, news: list[dict[str, Any]], res
         render.next_line(following, body["poll_after_s"]),
     ]
     return Reply(body, render.text_of(lines, response_format, beside=body), handle=status.id)
+
+
+def next_of_series(series: Series) -> dict[str, Any] | None:
+    """The call that shows its newest occurrence, if it has one that experiment_orchestrator knows (no job)."""
+    if series.last is None or series.job is not None:
+        return None
+    return {"method": "run_status", "run_id": series.last}
 
 
 def occurred(series: Series) -> dict[str, Any]:

@@ -14,7 +14,7 @@ BINS = 12
 
 
 class Cells(msgspec.Struct, frozen=True):
-    """Each row's cell (rows,), -1 for none, and the cells' labels in order."""
+    """Each row's cell (rows,) and the cells' labels in order; that of the rows without a value is the last."""
 
     place: Any
     labels: tuple[str, ...]
@@ -28,12 +28,15 @@ def cut(series: Any, name: str) -> Cells:
     known = columns.levels(series)
     if not chart.is_continuous(series):
         places = {level: at for at, level in enumerate(known)}
-        place = np.array([places.get(value, -1) for value in series.tolist()], dtype=np.int64)
+        place = np.array([places[value] for value in columns.cells_of(series)], dtype=np.int64)
         return Cells(place, tuple(level_text(value) for value in known), "")
     x = columns.doubles(series)
     log = columns.is_log(known)
+    gone = np.isnan(x)
+    known = [one for one in known if one is not None]
     edges = np.geomspace(known[0], known[-1], BINS + 1) if log else np.linspace(known[0], known[-1], BINS + 1)
     place = np.clip(np.searchsorted(edges, np.nan_to_num(x, nan=known[0]), side="right") - 1, 0, BINS - 1)
     middles = np.sqrt(edges[1:] * edges[:-1]) if log else (edges[1:] + edges[:-1]) / 2
     note = f"{name} in {BINS} {'logarithmic ' if log else ''}bins labelled by their middles"
-    return Cells(np.where(np.isnan(x), -1, place), tuple(level_text(float(f"{one:.3g}")) for one in middles), note)
+    labels = [level_text(float(f"{one:.3g}")) for one in middles] + ["none"] * bool(gone.any())
+    return Cells(np.where(gone, BINS, place), tuple(labels), note)

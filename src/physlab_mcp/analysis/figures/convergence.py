@@ -21,7 +21,7 @@ def convergence(df: Any, value: str, *, maximize: bool, title: str = "") -> Char
     title = title or f"Best {value} so far"
     heads = ["completed", "point", value, "best so far"]
     if not usable.n:
-        why = f"no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
+        why = f"no values: no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
         return chart.nothing("convergence", "convergence", title, why, pd.DataFrame(columns=heads))
     part = df[usable.mask]
     timed = "ended_at" in part.columns

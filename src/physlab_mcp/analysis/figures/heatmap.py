@@ -15,6 +15,8 @@ from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import need
 
 MOST_PANELS = 16
+_LETTER_MM = 0.21  # the width of a digit, for each point of its size
+_LEAST_LETTERS = 4.0
 
 
 def heatmap(df: Any, x: str, y: str, value: str, facet_by: Sequence[str] = (), *, title: str = "") -> Chart:
@@ -38,14 +40,14 @@ def heatmap(df: Any, x: str, y: str, value: str, facet_by: Sequence[str] = (), *
     across, along = cells.cut(df[x], x), cells.cut(df[y], y)
     columns_shown = [x, y, *facet_by, f"mean {value}", "points"]
     if not usable.n:
-        why = f"no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
+        why = f"no values: no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
         return chart.nothing("heatmap", "heatmap", title, why, pd.DataFrame(columns=columns_shown))
     grids: list[tuple[str, Any, Any]] = []
     rows: list[dict[str, Any]] = []
     for panel in panels:
-        mask = usable.mask & (across.place >= 0) & (along.place >= 0)
+        mask = usable.mask
         for name, level in panel.items():
-            mask = mask & (df[name] == level).to_numpy(dtype=bool, na_value=False)
+            mask = mask & columns.at_level(df[name], level)
         count, total = (np.zeros((len(along.labels), len(across.labels))) for _ in range(2))
         where = (along.place[mask], across.place[mask])
         np.add.at(count, where, 1)
@@ -88,6 +90,28 @@ def _spread(means: list[Any]) -> Any:
     return np.array(chart.span(every)) if np.nanmin(every) == np.nanmax(every) else every
 
 
+def _colours(values: Any) -> tuple[Any, str]:
+    """A norm and a colour map: around zero where the lesser sign reaches a fifth of the other, else from least to most."""
+    import numpy as np
+    from matplotlib.colors import Normalize
+
+    from physlab_mcp.nodes.figures import SEQUENTIAL
+    from physlab_mcp.nodes.plot_figures import colours_for
+
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return colours_for(values) if min(-low, high) >= 0.2 * max(-low, high) else (Normalize(low, high), SEQUENTIAL)
+
+
+def _letters(labels: tuple[Any, Any], grids: list[tuple[str, Any, Any]], room_mm: tuple[float, float]) -> float | None:
+    """The size of the numbers in cells of panels of `room_mm`, in points; None where they would run over the edges."""
+    import numpy as np
+
+    longest = max(len(number_text(one, 3)) for _, mean, _ in grids for one in mean[np.isfinite(mean)])
+    wide, tall = (room / max(len(one), 1) for room, one in zip(room_mm, labels, strict=True))
+    size = min(5.5, 0.9 * wide / longest / _LETTER_MM, 0.7 * tall / 0.3528)
+    return size if size >= _LEAST_LETTERS else None
+
+
 def _draw(
     figure: Any,
     width_mm: float,
@@ -97,16 +121,15 @@ def _draw(
 ) -> list[Mark]:
     import numpy as np
 
-    from physlab_mcp.nodes.plot_figures import colours_for
-
     wide = _across(len(grids))
     tall = math.ceil(len(grids) / wide)
     panels = figure.subplots(tall, wide, sharex=True, sharey=True, squeeze=False)
-    norm, scale = colours_for(_spread([mean for _, mean, _ in grids]))
+    norm, scale = _colours(_spread([mean for _, mean, _ in grids]))
     marks: list[Mark] = []
     room_mm = 0.75 * width_mm / wide
     turned = chart.crowded(labels[0], room_mm)
-    annotated = len(labels[0]) * 9 <= room_mm and len(labels[1]) <= 12
+    height_mm = 0.7 * figure.get_figheight() * 25.4 / tall
+    letters = _letters(labels, grids, (room_mm, height_mm))
     mesh: Any = None
     for axes, (title, mean, count) in zip(panels.ravel(), grids, strict=False):
         axes.grid(visible=False)
@@ -118,7 +141,7 @@ def _draw(
         for i, j in np.argwhere(count > 0):
             told = f"{names[0]} = {labels[0][j]}, {names[1]} = {labels[1][i]}: {number_text(mean[i, j], 5)} ({counted(int(count[i, j]), 'point')})"
             marks.append(Mark(axes, float(j), float(i), f"{title}: {told}" if title else told))
-            if annotated:
+            if letters is not None:
                 red, green, blue, _ = mesh.cmap(mesh.norm(mean[i, j]))
                 dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
                 axes.text(
@@ -127,7 +150,7 @@ def _draw(
                     number_text(mean[i, j], 3),
                     ha="center",
                     va="center",
-                    fontsize=5.5,
+                    fontsize=letters,
                     color="white" if dark else "black",
                 )
     for axes in panels.ravel()[len(grids) :]:

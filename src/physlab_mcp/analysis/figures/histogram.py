@@ -22,7 +22,7 @@ def histogram(df: Any, value: str, *, title: str = "") -> Chart:
     usable = columns.usable(df, value)
     title = title or f"Distribution of {value}"
     if not usable.n:
-        why = f"no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
+        why = f"no values: no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
         return chart.nothing("histogram", "histogram", title, why, pd.DataFrame(columns=["from", "to", "points"]))
     edges = bin_edges(usable.values)
     counts, _ = np.histogram(usable.values, edges)

@@ -29,10 +29,13 @@ def line(
     pd = need("pandas", "library")
     usable = columns.usable(df, value)
     title = title or f"{value} along {x}" + (f" by {group_by}" if group_by else "")
-    part = df[usable.mask & df[x].notna().to_numpy(dtype=bool)]
+    part = df[usable.mask]
+    cloud = len(part) > 0 and chart.is_continuous(part[x])
+    placeless = int(part[x].isna().sum()) if cloud else 0  # a continuous axis has no place for none
+    part = part[part[x].notna()] if placeless else part
     heads = [*([group_by] if group_by else []), x, f"mean {value}", "low", "high", "points"]
     if not len(part):
-        why = f"no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
+        why = f"no values: no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
         return chart.nothing("line", "line", title, why, pd.DataFrame(columns=heads))
     groups = statistics.parts(part, [group_by] if group_by else [])
     if len(groups) > MOST_LINES:
@@ -44,7 +47,6 @@ def line(
         (key[group_by] if group_by else None, effects.profile(rows, x, value, bins=_BINS, confidence=confidence))
         for key, rows in groups
     ]
-    cloud = chart.is_continuous(part[x])
     rows = [
         {**({group_by: level} if group_by else {}), x: _middle(one.level), f"mean {value}": one.mean, "low": one.low, "high": one.high, "points": one.n}
         for level, profile in lines
@@ -56,7 +58,9 @@ def line(
         chart.averaged_over(df, [x, *([group_by] if group_by else [])]) if several else "",
         f"bands are the {confidence:.0%} interval of the mean" if several else "",
         f"over bins of {x} with equally many points; dots are the points" if cloud else "",
-    ) + chart.left_out(usable.left_out())
+    ) + chart.left_out(
+        ", ".join(filter(None, [usable.left_out(), f"{placeless} with {x} = none" if placeless else ""]))
+    )
 
     def draw(figure: Any, width_mm: float) -> list[Mark]:
         return _draw(figure, width_mm, (x, value, group_by), lines, part)
@@ -74,7 +78,7 @@ def _draw(
     x, value, group_by = names
     axes = figure.add_subplot()
     order = columns.levels(part[x])
-    numeric = not any(isinstance(one, bool | str) for one in order)
+    numeric = not any(one is None or isinstance(one, bool | str) for one in order)
     places = {level: at for at, level in enumerate(order)}
     grouped = [level for level, _ in lines]
     inks = chart.colours(grouped, ordered=all(isinstance(one, int | float) for one in grouped))
@@ -92,6 +96,8 @@ def _draw(
     marks: list[Mark] = []
     for at, (level, profile) in enumerate(lines):
         along = [_middle(one.level) if numeric else places[one.level] for one in profile]
+        if not numeric:  # beside each other, so that their intervals can be told apart
+            along = [place + 0.6 * ((at + 0.5) / len(lines) - 0.5) for place in along]
         label = "" if group_by is None else f"{words(group_by, 20)} = {words(level_text(level), 20)}"
         style = chart.LINE_STYLES[at // len(chart.MARKERS) % 4] if numeric else "none"
         axes.plot(

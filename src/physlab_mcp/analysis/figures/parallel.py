@@ -26,7 +26,7 @@ def parallel(df: Any, params: Sequence[str], value: str, *, maximize: bool = Tru
     shown = list(params)[:MOST_AXES]
     part = df[usable.mask]
     if not usable.n or not shown:
-        why = f"no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
+        why = f"no values: no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
         why = why if not usable.n else "no parameter varies."
         return chart.nothing("parallel", "parallel_coordinates", title, why, pd.DataFrame(columns=[*shown, value]))
     known = {name: columns.levels(part[name]) for name in [*shown, value]}
@@ -58,18 +58,20 @@ def _heights(series: Any, known: list[Any], rank: Any) -> tuple[Any, list[tuple[
 
     if len(known) == 1:
         return 0.5 + 0.3 * rank, [(0.5, level_text(known[0], 14))]
-    if columns.is_category(series) or len(known) <= 12:
+    if columns.is_category(series) or len(known) <= 12 + (None in known):
         gap = 1 / (len(known) - 1)
         places = {level: at * gap for at, level in enumerate(known)}
         step = max(1, -(-len(known) // 12))
         ticks = [(places[level], level_text(level, 14)) for level in known[::step]]
-        return np.array([places.get(value, np.nan) for value in series.tolist()]) + 0.6 * min(gap, 0.5) * rank, ticks
+        return np.array([places[value] for value in columns.cells_of(series)]) + 0.6 * min(gap, 0.5) * rank, ticks
     x = columns.doubles(series)
-    low, high = float(known[0]), float(known[-1])
-    log = columns.is_log(known)
+    numbers = [one for one in known if one is not None]
+    low, high = float(numbers[0]), float(numbers[-1])
+    log = columns.is_log(numbers)
     at = (np.log(x / low) / np.log(high / low)) if log else (x - low) / (high - low)
     five = np.geomspace(low, high, 5) if log else np.linspace(low, high, 5)
-    return at, [(i / 4, level_text(float(f"{one:.3g}"))) for i, one in enumerate(five)]
+    ticks = [(i / 4, level_text(float(f"{one:.3g}"))) for i, one in enumerate(five)]
+    return np.where(np.isnan(x), 1.15, at), [*ticks, *([(1.15, "none")] if len(numbers) < len(known) else [])]
 
 
 def _draw(figure: Any, width_mm: float, names: list[str], heights: list[Any], part: Any) -> list[Mark]:
@@ -118,12 +120,18 @@ def _draw(figure: Any, width_mm: float, names: list[str], heights: list[Any], pa
     axes.tick_params(length=0)
     figure.colorbar(drawn, ax=axes, label=words(names[-1]), aspect=26).solids.set_alpha(1)
     places = heights[-1][0]
+    cells = {name: columns.cells_of(part[name]) for name in names[:-1]}
     return [
-        Mark(axes, float(len(names) - 1), float(places[at]), f"{part['point'].iloc[at]}: {_told(part, names, at)}")
-        for at in range(len(part))
+        Mark(
+            axes,
+            float(len(names) - 1),
+            float(places[at]),
+            f"{part['point'].iloc[at]}: {_told(cells, names, at, value)}",
+        )
+        for at, value in enumerate(values)
     ]
 
 
-def _told(part: Any, names: list[str], at: int) -> str:
-    texts = [f"{name} = {level_text(part[name].iloc[at])}" for name in names[:-1]]
-    return ", ".join([*texts, f"{names[-1]} = {number_text(float(part[names[-1]].iloc[at]), 5)}"])
+def _told(cells: dict[str, list[Any]], names: list[str], at: int, value: float) -> str:
+    texts = [f"{name} = {level_text(cells[name][at])}" for name in names[:-1]]
+    return ", ".join([*texts, f"{names[-1]} = {number_text(float(value), 5)}"])

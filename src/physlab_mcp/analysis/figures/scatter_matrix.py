@@ -23,11 +23,13 @@ def scatter_matrix(df: Any, names: Sequence[str], value: str, *, title: str = ""
     title = title or f"Pairs of {', '.join(shown)}"
     part = df[usable.mask].sort_values(value, kind="stable")
     if not usable.n:
-        why = f"no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
+        why = f"no values: no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
         return chart.nothing("scatter_matrix", "scatter_matrix", title, why, pd.DataFrame(columns=shown))
+    without = [f"{one} ({gone})" for one in shown if (gone := int(part[one].isna().sum()))]
     caption = chart.sentence(
         f"{title}: {counted(usable.n, 'point')}, coloured by {value}, their distributions on the diagonal",
         f"{len(names) - MOST_SIDES} more columns not shown" if len(names) > MOST_SIDES else "",
+        f"panels of {', '.join(without)} without the points that have no value there" if without else "",
     ) + chart.left_out(usable.left_out())
 
     def draw(figure: Any, width_mm: float) -> list[Mark]:
@@ -66,6 +68,8 @@ def _draw(figure: Any, width_mm: float, names: list[str], value: str, part: Any)
             else:
                 axes.scatter(x, y, c=ink, cmap="viridis", s=size, linewidths=0, alpha=0.7, rasterized=True)
                 chart.numbers_scale(axes, "y", columns.levels(part[below]))
+                if i == 0 and j == side - 1:  # the diagonal counts, so the first row has its numbers on the right
+                    axes.tick_params(right=True, labelright=True)
                 told = [
                     f"{across} = {number_text(a, 4)}, {below} = {number_text(b, 4)}"
                     for a, b in zip(x[::step], y[::step], strict=True)

@@ -167,7 +167,7 @@ class Crew:
         worker.hang_up()
         self.workers.pop(worker.id, None)
         self._given_up.pop(worker.id, None)
-        worker.reap()
+        status = worker.reap()
         spoke = worker.heard or worker.retired
         if worker.environment:
             self._environments.note_end(worker.environment, spoke=spoke)
@@ -181,6 +181,8 @@ class Crew:
                 seen = msgspec.structs.replace(seen, kind="cancelled", token=None)
             elif seen.kind == "lost" and held.timed_out:
                 seen = msgspec.structs.replace(seen, kind="done", failure=too_long(held.job))
+            elif seen.kind == "lost" and status is not None:
+                seen = msgspec.structs.replace(seen, data={"status": status})
             self._inbox.put(seen)
         worker.held.clear()
         if self._inbox.keeps(worker.id):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from physlab_mcp.backends.base import Observation
-from physlab_mcp.backends.local.message import Message, decode, done_of
+from physlab_mcp.backends.local.message import Message, done_of, read
 from physlab_mcp.schemas.job import Job
 
 _HEAD = struct.Struct(">II")
@@ -30,12 +30,13 @@ def read_frames(data: bytes) -> list[bytes]:
 
 
 def messages_of(spool: Path) -> list[Message]:
-    """Whole records of a spool; a torn tail is ignored."""
+    """Whole records of a spool; a torn tail is ignored, and so is what is no message."""
     try:
         data = spool.read_bytes()
     except FileNotFoundError:
         return []
-    return [decode(payload) for payload in read_frames(data)]
+    found = (read(payload, spool.stem) for payload in read_frames(data))
+    return [message for message in found if message is not None]
 
 
 def what_became(spool: Path, jobs: Sequence[Job], *, token: str, ended: bool = True) -> Iterator[Observation]:

@@ -16,7 +16,7 @@ import msgspec
 import psutil
 
 from physlab_mcp.backends.local.environments import Environment
-from physlab_mcp.backends.local.message import Message, decode
+from physlab_mcp.backends.local.message import Message, read
 from physlab_mcp.errors import UnavailableError
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job
@@ -149,12 +149,7 @@ class WorkerProcess:
                 break
             self._in += data
         *lines, self._in = self._in.split(b"\n")
-        messages: list[Message] = []
-        for line in lines:
-            try:
-                messages.append(decode(line))
-            except msgspec.DecodeError as error:
-                logger.warning("worker %s said something that is no message (%s): %.200r", self.id, error, line)
+        messages = [message for line in lines if (message := read(line, self.id)) is not None]
         self.heard = self.heard or bool(messages)
         return None if closed and not messages else messages
 
@@ -226,13 +221,14 @@ class WorkerProcess:
 
         thaw(self.pid)
 
-    def reap(self) -> None:
-        """Take its exit status, so that no zombie stays."""
+    def reap(self) -> int | None:
+        """Take its exit status, so that no zombie stays; negative is a signal, None that it had to be killed here."""
         try:
-            self.process.wait(timeout=5)
+            return self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
             self.process.wait()
+            return None
 
     def forget_files(self) -> None:
         """Remove its spool once everything in it is in the store."""

@@ -195,3 +195,9 @@ class FileLock:
             msvcrt.locking(self._fd, msvcrt.LK_UNLCK, 1)
             os.close(self._fd)
             self._fd = None
+
+
+def peak_memory() -> int:
+    """Highest working set of this process since it started, in bytes."""
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))
