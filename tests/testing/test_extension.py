@@ -124,3 +124,11 @@ def test_a_run_and_an_endless_sweep_are_not_extended(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("physlab_mcp.dags.extension.MOST_POINTS", 5)
     with pytest.raises(RequestError, match="at most 5"):
         extended(plan_of(GRID), {"space": {"x": [3]}})
+
+
+def test_points_alone_extend_a_grid_or_what_was_drawn() -> None:
+    more = extended(plan_of({**GRID, "limit": 3}), {"points": [{"x": 9, "y": 9}, {"x": 1, "y": 1}]})
+    chained = points_of(read_sweep(more.sweep or {}))
+    assert [one.base for one in chained.window(0, 9)][3:] == [{"x": 9, "y": 9}]
+    drawn = plan_of({"space": {"x": {"uniform": [0, 1]}}, "mode": "random", "samples": 2})
+    assert extended(drawn, {"points": [{"x": 5}]}).total == 3
