@@ -40,7 +40,7 @@ bench: env ## the performance table (installs the peers that stand beside us in 
 	$(RUN) python -m benchmarks
 
 soak: env ## the long form of the tests marked `soak`
-	SOAK=full $(RUN) pytest -m soak -s
+	SOAK=full $(RUN) pytest -m soak -s --timeout 3600
 
 clean: ## remove what can be made again
 	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build physlab-out

@@ -13,19 +13,22 @@ from physlab_mcp.dags.run import plan_for
 from physlab_mcp.dags.validate import validate
 from physlab_mcp.engine.link import ask, gone
 from physlab_mcp.lab import Lab, registry
+from physlab_mcp.library.submission import Options as Choices
+from physlab_mcp.library.submission import submit
+from physlab_mcp.library.workflow import ExperimentalWorkflow
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.run import Plan
 from physlab_mcp.schemas.status import Status
 
 OWNER = "local"
-_LONG_S = 600.0
+_LONG_S = 1800.0
 
 
-def settings_in(folder: str | Path) -> Path:
-    """A configuration file with two workers, so that every machine and every peer runs the same."""
+def settings_in(folder: str | Path, **more: object) -> Path:
+    """A configuration file with two workers, so that every machine and every peer runs the same; `more` of its blocks."""
     path = Path(folder) / "bench.config.json"
-    path.write_text(json.dumps({"backends": {"local": {"workers": WORKERS}}}))
+    path.write_text(json.dumps({"backends": {"local": {"workers": WORKERS}}, **more}))
     return path
 
 
@@ -79,9 +82,19 @@ def new_plan(dag: Dag, shape: str, n: int, *, use_cache: bool = False) -> Plan:
 
 async def run_to_end(lab: Lab, plan: Plan, dag: Dag) -> Status:
     """Submit durably and wait until this client sees the end; what did not succeed whole raises."""
-    handle = await lab.engine.submit_plan(plan, dag)
+    return await succeeded(lab, await lab.engine.submit_plan(plan, dag), plan.total * len(dag.nodes))
+
+
+async def sweep_to_end(lab: Lab, flow: ExperimentalWorkflow, points: int, **choices: bool) -> str:
+    """Submit a library workflow of one task a point (`choices` as of the library), wait like `run_to_end`; its handle."""
+    handle = await submit(lab, flow, flow.validate(), Choices(**choices))
+    await succeeded(lab, handle, points)
+    return handle
+
+
+async def succeeded(lab: Lab, handle: str, wanted: int) -> Status:
+    """Wait until this client sees the end; anything but `wanted` successes raises."""
     status = await lab.engine.wait(handle, owner=OWNER, timeout_s=_LONG_S, until_end=True)
-    wanted = plan.total * len(dag.nodes)
     if status.state != "succeeded" or status.counts.get("succeeded") != wanted:
         raise RuntimeError(f"{handle} is {status.state} with {status.counts}; {wanted} successes were wanted.")
     return status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,17 +9,14 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from benchmarks.laboratory import OWNER, settings_in, stop_engine
+from benchmarks.laboratory import settings_in, stop_engine, sweep_to_end
 from benchmarks.measure import Options, Row
 from physlab_mcp.lab import Lab
-from physlab_mcp.library.submission import Options as Submission
-from physlab_mcp.library.submission import submit
 from physlab_mcp.library.workflow import ExperimentalWorkflow
 from physlab_mcp.schemas.result import NodeResult
 from physlab_mcp.stores.base import JobQuery
 
 _TASK_S = 0.1
-_LONG_S = 600.0
 _decode = msgspec.json.Decoder(NodeResult).decode
 
 
@@ -79,19 +75,14 @@ async def _opened(stack: AsyncExitStack, capture: str) -> Lab:
     folder = Path(
         stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-metadata-", ignore_cleanup_errors=True))
     )
-    settings = settings_in(folder)
-    body = json.loads(settings.read_text())
-    settings.write_text(json.dumps({**body, "provenance": {"capture": capture}}))
+    settings = settings_in(folder, provenance={"capture": capture})
     return await stack.enter_async_context(Lab.open(config_file=settings, data_dir=folder))
 
 
 async def _sweep(lab: Lab, points: int, turn: int) -> tuple[float, float]:
     """Seconds that the tasks say they computed, and seconds from their starts to their ends, together."""
     flow = workflow(points, turn)
-    handle = await submit(lab, flow, flow.validate(), Submission(use_cache=False))
-    status = await lab.engine.wait(handle, owner=OWNER, timeout_s=_LONG_S, until_end=True)
-    if status.state != "succeeded":
-        raise RuntimeError(f"{handle} is {status.state} with {status.counts}.")
+    handle = await sweep_to_end(lab, flow, points, use_cache=False)
     jobs = await lab.store.find_jobs(JobQuery(plan_id=handle, limit=points))
     bodies = await lab.store.results([job.id for job in jobs])
     own = sum(_decode(body).values["computed_s"] for body in bodies.values())

@@ -12,11 +12,9 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from benchmarks.laboratory import OWNER, opened, stop_engine
+from benchmarks.laboratory import opened, stop_engine, sweep_to_end
 from benchmarks.measure import Options, Row
 from physlab_mcp.lab import Lab
-from physlab_mcp.library.submission import Options as Submission
-from physlab_mcp.library.submission import submit
 from physlab_mcp.library.workflow import ExperimentalWorkflow
 from physlab_mcp.schemas.result import NodeResult
 from physlab_mcp.stores.sqlite import SQLiteStore
@@ -70,10 +68,7 @@ async def _run(options: Options) -> list[Row]:
 async def _sweep(lab: Lab, size: int, points: int) -> None:
     flow = workflow(size, points)
     with chdir(lab.data.root):  # not in a repository, whose uncommitted changes would be kept too
-        handle = await submit(lab, flow, flow.validate(), Submission())
-    status = await lab.engine.wait(handle, owner=OWNER, timeout_s=600, until_end=True)
-    if status.state != "succeeded" or status.counts.get("succeeded") != points:
-        raise RuntimeError(f"{handle} is {status.state} with {status.counts}; {points} successes were wanted.")
+        await sweep_to_end(lab, flow, points)
 
 
 async def _settled(root: Path) -> None:

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.laboratory import OWNER, new_dag, new_plan, opened, processes, run_to_end
+from benchmarks.laboratory import new_dag, new_plan, opened, processes, run_to_end, sweep_to_end
 from benchmarks.measure import ROOT, Options, Row
 from physlab_mcp.dags.points import Points
 from physlab_mcp.dags.sweep import read_sweep
 from physlab_mcp.lab import Lab
-from physlab_mcp.library.submission import Options as Submission
-from physlab_mcp.library.submission import submit
 from physlab_mcp.library.workflow import ExperimentalWorkflow
 
 _LONG_S = 1800.0
@@ -75,12 +73,8 @@ async def _of_nodes(lab: Lab, n: int) -> float:
 
 async def _of_functions(lab: Lab, n: int, turn: int) -> float:
     flow = workflow(n, turn)
-    ready = flow.validate()
     begun = time.perf_counter()
-    handle = await submit(lab, flow, ready, Submission(use_cache=False))
-    status = await lab.engine.wait(handle, owner=OWNER, timeout_s=_LONG_S, until_end=True)
-    if status.counts.get("succeeded") != n:
-        raise RuntimeError(f"{handle} is {status.state} with {status.counts}; {n} successes were wanted.")
+    await sweep_to_end(lab, flow, n, use_cache=False)
     return time.perf_counter() - begun
 
 

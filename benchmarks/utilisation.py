@@ -7,18 +7,15 @@ import time
 
 import anyio
 
-from benchmarks.laboratory import OWNER, opened
+from benchmarks.laboratory import opened, sweep_to_end
 from benchmarks.measure import Options, Row
 from benchmarks.shapes import WORKERS
 from physlab_mcp.engine.utilisation import Utilisation, from_events
 from physlab_mcp.lab import Lab
-from physlab_mcp.library.submission import Options as Choices
-from physlab_mcp.library.submission import submit
 from physlab_mcp.library.workflow import ExperimentalWorkflow
 
 MOST_IDLE = 0.10
 SHORTEST_S, LONGEST_S = 0.2, 2.0
-_DEADLINE_S = 300.0
 
 
 def run(options: Options) -> list[Row]:
@@ -48,14 +45,11 @@ async def _measure(tasks: int) -> tuple[Utilisation, Utilisation]:
     workflow.add_task("work", work)
     workflow.add_parameter_space({"seconds": seconds})
     async with opened() as lab:
-        return await _sweep(lab, workflow), await _sweep(lab, workflow)
+        return await _sweep(lab, workflow, tasks), await _sweep(lab, workflow, tasks)
 
 
-async def _sweep(lab: Lab, workflow: ExperimentalWorkflow) -> Utilisation:
-    handle = await submit(lab, workflow, workflow.validate(), Choices(use_cache=False))
-    status = await lab.engine.wait(handle, owner=OWNER, timeout_s=_DEADLINE_S, until_end=True)
-    if status.state != "succeeded":
-        raise RuntimeError(f"{handle} is {status.state} with {status.counts}.")
+async def _sweep(lab: Lab, workflow: ExperimentalWorkflow, tasks: int) -> Utilisation:
+    handle = await sweep_to_end(lab, workflow, tasks, use_cache=False)
     found, after = [], 0
     while page := await lab.store.events(after=after, subject=handle, limit=1000):
         found += page

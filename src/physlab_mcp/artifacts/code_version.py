@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.machinery
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from physlab_mcp.artifacts.imports import imports_of, source_file
+
 _HELPERS = ("physlab_mcp.physics", "physlab_mcp.nodes")
 # The frame around every node: its changes do not change what a node computes, and would empty every cache.
 _FRAME = frozenset({f"physlab_mcp.nodes.{name}" for name in ("registry", "io", "worker", "device", "command")})
 
 Stamp = tuple[tuple[str, int, int], ...]
-
-
-def _path_of(module: str) -> Path | None:
-    loaded = sys.modules.get(module)
-    origin = getattr(loaded, "__file__", None)
-    if origin is None:
-        parent = module.rpartition(".")[0]
-        home = _path_of(parent) if parent else None
-        if home is not None and home.name != "__init__.py":
-            return None  # a name in a module; to look for it would import that module
-        try:
-            spec = (
-                importlib.util.find_spec(module)
-                if home is None
-                else importlib.machinery.PathFinder.find_spec(module, [str(home.parent)])
-            )
-        except (ImportError, ValueError, AttributeError):
-            return None
-        origin = spec.origin if spec is not None else None
-    return Path(origin) if origin is not None and origin.endswith(".py") and Path(origin).is_file() else None
-
-
-def _imported(source: bytes, module: str, *, is_package: bool) -> set[str]:
-    """Every module a source may import, in functions too; `from a import b` names both a and a.b."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = module.split(".")
-                kept = len(parts) - node.level + (1 if is_package else 0)
-                base = ".".join([*parts[: max(kept, 0)], *([node.module] if node.module else [])])
-            names.add(base)
-            names.update(f"{base}.{alias.name}" for alias in node.names)
-    return names
 
 
 def _is_helper(name: str, module: str) -> bool:
@@ -138,7 +100,7 @@ def _read(module: str) -> tuple[Stamp, dict[str, str]] | None:
     waiting, seen = [module], {module}
     while waiting:
         name = waiting.pop()
-        path = _path_of(name)
+        path = source_file(name)
         if path is None:
             if name == module:
                 return None
@@ -146,7 +108,7 @@ def _read(module: str) -> tuple[Stamp, dict[str, str]] | None:
         before = _stamp([path])
         try:
             source = path.read_bytes()
-            imported = _imported(source, name, is_package=path.name == "__init__.py")
+            imported = imports_of(source, name, package=path.name == "__init__.py")
         except (OSError, SyntaxError, ValueError):
             return None
         paths.extend(one[0] for one in before)

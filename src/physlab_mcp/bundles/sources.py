@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import packages_distributions
@@ -13,7 +11,8 @@ from typing import Any
 import msgspec
 
 from physlab_mcp.artifacts.cache_key import code_version
-from physlab_mcp.artifacts.code_version import CodeVersions, _imported
+from physlab_mcp.artifacts.code_version import CodeVersions
+from physlab_mcp.artifacts.imports import imports_of, source_file
 from physlab_mcp.bundles.shapes import MODULES, JobRecord
 from physlab_mcp.nodes.registry import Registry
 
@@ -82,12 +81,12 @@ def _with_siblings(names: Iterable[str], tops: Mapping[str, list[str]]) -> list[
         top = name.split(".", 1)[0]
         if name in found or top == "physlab_mcp" or top in tops or top in sys.stdlib_module_names:
             continue
-        origin = _origin(name)
+        origin = source_file(name)
         if origin is None:
             continue  # `from module import function` names no module
         found[name] = None
         try:
-            waiting += _imported(origin.read_bytes(), name, is_package=origin.name == "__init__.py")
+            waiting += imports_of(origin.read_bytes(), name, package=origin.name == "__init__.py")
         except (OSError, SyntaxError, ValueError):
             continue
     return list(found)
@@ -97,7 +96,7 @@ def _loose(parts: Iterable[str]) -> dict[str, Path]:
     """The source files of modules, below `code/modules/`, with the `__init__.py` of their packages."""
     found: dict[str, Path] = {}
     for name in parts:
-        origin = _origin(name)
+        origin = source_file(name)
         if origin is None:
             continue
         steps = name.split(".")
@@ -110,14 +109,3 @@ def _loose(parts: Iterable[str]) -> dict[str, Path]:
             if (home / "__init__.py").is_file():
                 found[f"{MODULES}{'/'.join(steps[:depth])}/__init__.py"] = home / "__init__.py"
     return found
-
-
-def _origin(module: str) -> Path | None:
-    loaded = getattr(sys.modules.get(module), "__file__", None)
-    if loaded is None:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError, AttributeError):
-            return None
-        loaded = spec.origin if spec is not None else None
-    return Path(loaded) if loaded and os.path.isfile(loaded) else None  # noqa: PTH113 - an origin may be no path

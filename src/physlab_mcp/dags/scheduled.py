@@ -35,19 +35,8 @@ async def submit_scheduled(engine: Engine, plan: Plan, dag: Dag, schedule: Mappi
     if read.policy != "cron":
         kept = canonical(read) if _gated(read) else plan.schedule
         return await engine.submit_plan(msgspec.structs.replace(plan, schedule=kept), dag)
-    now = time.time()
-    series = Series(
-        id=new_handle("series"),
-        schedule=canonical(read),
-        plan=msgspec.structs.replace(plan, idempotency_key=None),
-        owner=plan.owner,
-        session_id=plan.session_id,
-        title=plan.title,
-        created_at=now,
-        idempotency_key=plan.idempotency_key,
-        next_at=first_time(read, now),
-    )
-    return await engine.submit_series(series, dag)
+    once = msgspec.structs.replace(plan, idempotency_key=None)
+    return await engine.submit_series(msgspec.structs.replace(_series(read, plan, plan.title), plan=once), dag)
 
 
 async def submit_scheduled_job(engine: Engine, job: Job, schedule: Mapping[str, Any] | None) -> str:
@@ -65,19 +54,23 @@ async def submit_scheduled_job(engine: Engine, job: Job, schedule: Mapping[str, 
             job = msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, schedule=canonical(read)))
     if read is None or read.policy != "cron":
         return (await engine.submit_jobs([job]))[0]
+    once = msgspec.structs.replace(job, idempotency_key=None)
+    return await engine.submit_series(msgspec.structs.replace(_series(read, job, job.spec.title), job=once))
+
+
+def _series(read: Schedule, what: Plan | Job, title: str) -> Series:
+    """A series in the name of `what`, which is still to be put in."""
     now = time.time()
-    series = Series(
+    return Series(
         id=new_handle("series"),
         schedule=canonical(read),
-        job=msgspec.structs.replace(job, idempotency_key=None),
-        owner=job.owner,
-        session_id=job.session_id,
-        title=job.spec.title,
+        owner=what.owner,
+        session_id=what.session_id,
+        title=title,
         created_at=now,
-        idempotency_key=job.idempotency_key,
+        idempotency_key=what.idempotency_key,
         next_at=first_time(read, now),
     )
-    return await engine.submit_series(series)
 
 
 def _gated(read: Schedule) -> bool:

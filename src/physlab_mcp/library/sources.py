@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.machinery
-import importlib.util
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -13,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 
 import msgspec
+
+from physlab_mcp.artifacts.imports import imports_of, source_file
 
 _OURS = "physlab_mcp"
 
@@ -43,47 +42,14 @@ def file_of(name: str) -> Path | None:
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in (_OURS, "__main__", "__mp_main__"):
         return None
-    origin = getattr(sys.modules.get(name), "__file__", None) or _origin(name)
-    if origin is None or not origin.endswith(".py"):
+    found = source_file(name)
+    if found is None:
         return None
-    path = Path(origin).resolve()
+    path = found.resolve()
     installed = {"site-packages", "dist-packages"} & set(path.parts)
-    if installed or not path.is_file() or any(path.is_relative_to(place) for place in _libraries()):
+    if installed or any(path.is_relative_to(place) for place in _libraries()):
         return None
     return path
-
-
-def _origin(name: str) -> str | None:
-    """Where a module that is not loaded would come from; its parents are not imported for that."""
-    parent = name.rpartition(".")[0]
-    try:
-        if not parent:
-            spec = importlib.util.find_spec(name)
-        else:
-            home = file_of(parent)
-            if home is None or home.name != "__init__.py":
-                return None
-            spec = importlib.machinery.PathFinder.find_spec(name, [str(home.parent)])
-    except (ImportError, ValueError, AttributeError):
-        return None
-    return spec.origin if spec is not None else None
-
-
-def imports_of(source: str, name: str, *, package: bool) -> set[str]:
-    """Every module that a source may import, in functions too; `from a import b` names both a and a.b."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = name.split(".")
-                kept = len(parts) - node.level + (1 if package else 0)
-                base = ".".join([*parts[: max(kept, 0)], *([node.module] if node.module else [])])
-            names.add(base)
-            names.update(f"{base}.{alias.name}" for alias in node.names)
-    return names
 
 
 def _with_parents(name: str) -> list[str]:

@@ -68,40 +68,13 @@ DATA: dict[str, Entry] = {
 }
 
 
+# Verbs of asking that many other clauses use too: they alone decide nothing.
+_ASKING = ("how big", "how large", "how heavy", "look up", "what is", "value of", "give", "take", "get", "need", "tell", "use", "find")  # fmt: skip
+
 LOOKUP: dict[str, Entry] = {
     "constants_get": Entry(
-        triggers=(
-            "constant",
-            "look up",
-            "what is",
-            "value of",
-            "codata",
-            "give",
-            "take",
-            "get",
-            "need",
-            "tell",
-            "use",
-            "find",
-            "how big",
-            "how large",
-            "how heavy",
-        ),
-        weak=(
-            "how big",
-            "how large",
-            "how heavy",
-            "look up",
-            "what is",
-            "value of",
-            "give",
-            "take",
-            "get",
-            "need",
-            "tell",
-            "use",
-            "find",
-        ),
+        triggers=("constant", "codata", *_ASKING),
+        weak=_ASKING,
         nouns=("numerical", "exact", "accepted", "recommended"),
     ),
     "units_convert": Entry(
