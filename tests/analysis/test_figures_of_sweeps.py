@@ -62,7 +62,8 @@ def test_awkward_tables_are_drawn(name):
     df = AWKWARD[name]()
     for made in choose.charts(df, plots=KINDS, maximize=False):
         width = chart.SINGLE_MM if name in {"long", "categories"} else chart.DOUBLE_MM
-        picture, marks = chart.render_with_marks(made, "png", dpi=60, width_mm=width)
+        drawing = chart.Drawing(made, dpi=60, width_mm=width)
+        picture, marks = drawing.saved("png"), drawing.marks
         assert abs(size(picture)[0] - width / 25.4 * 60) <= 1
         assert inked(picture) > 0.001
         assert made.caption.endswith(".")
@@ -109,7 +110,7 @@ def test_a_heatmap_holds_the_means_of_its_cells_and_says_over_what():
     assert "Not shown: 1 did not succeed." in made.caption
     panels = heatmap(df, "x", "y", "m", ["z"])
     assert panels.data.groupby("z").size().tolist() == [4, 4]
-    texts = [text for _, _, text in chart.render_with_marks(panels, dpi=40)[1]]
+    texts = [text for _, _, text in chart.Drawing(panels, dpi=40).marks]
     assert "z = 1: x = 2, y = 20: 42 (2 points)" in texts
     with pytest.raises(RequestError, match="would give 20 panels; at most 16"):
         heatmap(sweep(grid(x=[1, 2], y=[1, 2], k=list(range(20))), lambda p, i: {"m": 1}), "x", "y", "m", ["k"])
@@ -120,9 +121,21 @@ def test_panels_that_do_not_fill_their_rows_leave_the_rest_blank():
     assert inked(chart.render(heatmap(df, "x", "y", "m", ["k"]), dpi=50)) > 0.1
 
 
+def test_crowded_levels_are_slanted_under_every_lowest_panel(monkeypatch):
+    made = []
+    new_figure = chart.look.new_figure
+    monkeypatch.setattr(chart.look, "new_figure", lambda *given: made.append(new_figure(*given)) or made[-1])
+    rates = [0.0001, 0.0005623, 0.003162, 0.01778, 0.1]
+    df = sweep(grid(rate=rates, y=[1, 2], k=list(range(5))), lambda p, i: {"m": float(i)})
+    chart.Drawing(heatmap(df, "rate", "y", "m", ["k"]), dpi=50)
+    seen = [[label for label in axes.get_xticklabels() if label.get_visible()] for axes in made[0].axes[2:5]]
+    assert [[label.get_rotation() for label in one] for one in seen] == [[45.0] * 5] * 3
+
+
 def test_a_mark_lies_where_its_value_is_drawn():
     df = sweep(grid(x=[0, 1, 2], y=[0, 1, 2]), lambda p, i: {"m": float(p["x"] == 2 and p["y"] == 0)})
-    data, marks = chart.render_with_marks(heatmap(df, "x", "y", "m"), "png", dpi=80)
+    drawing = chart.Drawing(heatmap(df, "x", "y", "m"), dpi=80)
+    data, marks = drawing.saved("png"), drawing.marks
     place = {text.split(":")[0]: (x, y) for x, y, text in marks}
     with Image.open(io.BytesIO(data)) as picture:
         plain = picture.convert("RGB")
@@ -145,7 +158,7 @@ def test_a_line_shows_means_and_students_interval():
     grouped = line(df, "x", "m", "seed")
     assert len(grouped.data) == 6
     assert "one point at each level" in grouped.caption
-    texts = [text for _, _, text in chart.render_with_marks(grouped, dpi=40, width_mm=85)[1]]
+    texts = [text for _, _, text in chart.Drawing(grouped, dpi=40, width_mm=85).marks]
     assert "seed = 0, x = 1: 1 (1)" in texts
     with pytest.raises(RequestError, match="would give 12 lines; at most 10"):
         line(sweep(grid(x=[1, 2], k=list(range(12))), lambda p, i: {"m": 1}), "x", "m", "k")
@@ -208,7 +221,7 @@ def test_a_utilisation_timeline_tells_the_share_and_what_it_leaves_out():
     hours = utilisation(
         [{"slot": "gpu-b", "started_at": 0, "ended_at": 9000}, {"slot": "gpu-a", "started_at": 0, "ended_at": 10}]
     )
-    texts = [text for _, _, text in chart.render_with_marks(hours, dpi=40)[1]]
+    texts = [text for _, _, text in chart.Drawing(hours, dpi=40).marks]
     assert texts == ["slot gpu-a, 10.0 s", "slot gpu-b, 2.5 h"]
 
 
@@ -297,7 +310,8 @@ def test_none_is_a_level_of_every_figure():
     rows = line(df, "seed", "m", "penalty").data
     assert rows["penalty"].isna().sum() == 2
     for made in choose.charts(df, plots=["heatmap", "line", "parallel_coordinates", "scatter_matrix"]):
-        picture, marks = chart.render_with_marks(made, dpi=60)
+        drawing = chart.Drawing(made, dpi=60)
+        picture, marks = drawing.saved("png"), drawing.marks
         assert inked(picture) > 0.01
         assert made.kind not in {"heatmap", "parallel_coordinates"} or any("depth = none" in one[2] for one in marks)
     assert "panels of depth (4) without the points" in scatter_matrix(df, ["depth", "m"], "m").caption
@@ -387,7 +401,7 @@ def test_numbers_in_cells_stay_within_them(monkeypatch):
 
 def test_intervals_of_categories_stand_beside_each_other():
     df = sweep(grid(kind=["a", "b"], k=[1, 2], seed=[0, 1]), lambda p, i: {"m": float(i)})
-    marks = chart.render_with_marks(line(df, "kind", "m", "k"), dpi=40)[1]
+    marks = chart.Drawing(line(df, "kind", "m", "k"), dpi=40).marks
     assert len({x for x, _, _ in marks}) == 4
 
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from physlab_mcp.analysis import columns, statistics
-from physlab_mcp.analysis.figures.chart import FORMATS, Chart, render_with_marks
+from physlab_mcp.analysis.figures.chart import FORMATS, Chart, Drawing
 from physlab_mcp.analysis.optimum import plain
 from physlab_mcp.analysis.quantities import counted, number_text
 from physlab_mcp.errors import RequestError
@@ -109,14 +109,15 @@ def _statistics(df: Any) -> str:
 
 def _figure(chart: Chart, at: int) -> str:
     kind = "svg"
-    picture, marks = render_with_marks(chart, kind)
+    drawing = Drawing(chart, dpi=_SCREEN_DPI)
+    picture = drawing.saved(kind)
     if len(picture) > _VECTOR_BYTES:
         kind = "png"
-        picture, marks = render_with_marks(chart, kind, dpi=_SCREEN_DPI)
-    step = max(1, -(-len(marks) // _MOST_MARKS))
+        picture = drawing.saved(kind)
+    step = max(1, -(-len(drawing.marks) // _MOST_MARKS))
     data = base64.b64encode(picture).decode("ascii")
     caption = escape(chart.caption)
     return (
         f'<figure id="figure-{at}"><div class="picture"><img alt="{caption}" src="data:{FORMATS[kind]};base64,{data}">'
-        f'</div><figcaption>{caption}</figcaption><script type="application/json">{_json(marks[::step])}</script></figure>'
+        f'</div><figcaption>{caption}</figcaption><script type="application/json">{_json(drawing.marks[::step])}</script></figure>'
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from physlab_mcp.analysis import columns
-from physlab_mcp.analysis.figures.chart import DOUBLE_MM, FORMATS, Chart, render
+from physlab_mcp.analysis.figures.chart import DOUBLE_MM, FORMATS, Chart, Drawing
 from physlab_mcp.analysis.optimum import plain
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import need
 
+_PRINT_DPI = 300
 WIDTHS_MM = {"single": 85.0, "double": DOUBLE_MM}
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -151,7 +152,7 @@ def write_table(df: Any, path: str | Path) -> Path:
     return place
 
 
-def write_figure(chart: Chart, path: str | Path, *, width: str | float = "double", dpi: int = 300) -> Path:
+def write_figure(chart: Chart, path: str | Path, *, width: str | float = "double", dpi: int = _PRINT_DPI) -> Path:
     """Write a figure in the format of the file's ending, .pdf, .svg or .png; `width` is "single" (85 mm), "double" (175 mm) or in mm.
 
     Raises:
@@ -159,6 +160,10 @@ def write_figure(chart: Chart, path: str | Path, *, width: str | float = "double
 
     """
     place = Path(path)
+    return _write(Drawing(chart, width_mm=_millimetres(width), dpi=dpi), place, place.suffix.lower().lstrip("."))
+
+
+def _millimetres(width: str | float) -> float:
     if isinstance(width, str) and width not in WIDTHS_MM:
         raise RequestError(
             f"There is no width {width!r}.",
@@ -166,9 +171,11 @@ def write_figure(chart: Chart, path: str | Path, *, width: str | float = "double
             got=width,
             remedy='Say "single", "double" or a number of mm.',
         )
-    data = render(
-        chart, place.suffix.lower().lstrip("."), width_mm=WIDTHS_MM[width] if isinstance(width, str) else width, dpi=dpi
-    )
+    return WIDTHS_MM[width] if isinstance(width, str) else width
+
+
+def _write(drawing: Drawing, place: Path, kind: str) -> Path:
+    data = drawing.saved(kind)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(data)
     return place
@@ -195,6 +202,8 @@ def write_all(
         )
     root = Path(folder)
     tables = [write_table(df, root / f"points.{kind}") for kind in ("csv", "parquet", "tex")]
-    return tables + [
-        write_figure(chart, root / f"{chart.name}.{kind}", width=width) for chart in charts for kind in formats
-    ]
+    written = list(tables)
+    for chart in charts:
+        drawing = Drawing(chart, width_mm=_millimetres(width), dpi=_PRINT_DPI)
+        written += [_write(drawing, root / f"{chart.name}.{kind}", kind) for kind in formats]
+    return written

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,46 +61,69 @@ class Chart:
     aspect: float = 0.62
 
 
-def render(chart: Chart, kind: str = "png", *, width_mm: float = DOUBLE_MM, dpi: int = look.DPI) -> bytes:
-    """The picture as PNG, SVG or PDF, `width_mm` wide; equal charts give equal bytes.
+class Drawing:
+    """A chart drawn once, `width_mm` wide, to be saved in any formats; equal charts give equal bytes.
+
+    `dpi` is that of its PNG. `marks` are shares of its width and height from the upper left corner, with their words.
 
     Raises:
-        RequestError: another format, or a width outside of 40 to 400 mm.
+        RequestError: a width outside of 40 to 400 mm.
 
     """
-    return render_with_marks(chart, kind, width_mm=width_mm, dpi=dpi)[0]
 
+    def __init__(self, chart: Chart, *, width_mm: float = DOUBLE_MM, dpi: int = look.DPI) -> None:
+        if not 40 <= width_mm <= 400:
+            raise RequestError(
+                f"A figure of {width_mm:g} mm cannot be set.", field="width_mm", got=width_mm, remedy="Use 85 (single column) or 175 (double)."
+            )  # fmt: skip
+        self._dpi = dpi
+        with _printing():
+            width = width_mm / _MM_PER_INCH
+            self._figure = look.new_figure(width, width * min(chart.aspect * (1.25 if width_mm < 120 else 1.0), 1.6))
+            self._figure.set_dpi(dpi)
+            marks = chart.draw(self._figure, width_mm)
+            # The layout is the dearest part: found here, and not again twice for every format.
+            self._figure.get_layout_engine().execute(self._figure)
+            self._figure.set_layout_engine("none")
+            self.marks = _placed(self._figure, marks)
 
-def render_with_marks(
-    chart: Chart, kind: str = "png", *, width_mm: float = DOUBLE_MM, dpi: int = look.DPI
-) -> tuple[bytes, list[tuple[float, float, str]]]:
-    """The picture, and its marks as shares of its width and height from the upper left corner.
+    def saved(self, kind: str) -> bytes:
+        """The picture as png, svg or pdf.
 
-    Raises:
-        RequestError: another format, or a width outside of 40 to 400 mm.
+        Raises:
+            RequestError: another format.
 
-    """
-    if kind not in FORMATS:
-        raise RequestError(
-            f"There is no figure format {kind!r}.", field="format", got=kind, remedy="Use png, svg or pdf."
+        """
+        if kind not in FORMATS:
+            raise RequestError(
+                f"There is no figure format {kind!r}.", field="format", got=kind, remedy="Use png, svg or pdf."
+            )
+        plain: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}.get(
+            kind, {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
         )
-    if not 40 <= width_mm <= 400:
-        raise RequestError(
-            f"A figure of {width_mm:g} mm cannot be set.", field="width_mm", got=width_mm, remedy="Use 85 (single column) or 175 (double)."
-        )  # fmt: skip
+        stream = io.BytesIO()
+        with _printing():
+            self._figure.savefig(stream, format=kind, dpi=self._dpi, metadata=plain)
+        return stream.getvalue()
+
+
+@contextmanager
+def _printing() -> Generator[None]:
     import matplotlib as mpl
 
-    plain: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}.get(
-        kind, {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
-    )
     with look.style(), mpl.rc_context(_PRINT), warnings.catch_warnings():
-        width = width_mm / _MM_PER_INCH
-        figure = look.new_figure(width, width * min(chart.aspect * (1.25 if width_mm < 120 else 1.0), 1.6))
-        marks = chart.draw(figure, width_mm)
-        stream = io.BytesIO()
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # such a letter is drawn as a box
-        figure.savefig(stream, format=kind, dpi=dpi, metadata=plain)
-        return stream.getvalue(), _placed(figure, marks)
+        yield
+
+
+def render(chart: Chart, kind: str = "png", *, width_mm: float = DOUBLE_MM, dpi: int = look.DPI) -> bytes:
+    """The picture as PNG, SVG or PDF, `width_mm` wide.
+
+    Raises:
+        RequestError: another format, or a width outside of 40 to 400 mm.
+
+    """
+    return Drawing(chart, width_mm=width_mm, dpi=dpi).saved(kind)
 
 
 def _placed(figure: Any, marks: Sequence[Mark]) -> list[tuple[float, float, str]]:
@@ -161,16 +185,19 @@ def colours(values: Sequence[Any], *, ordered: bool) -> list[Any]:
     return [look.PALETTE[at % len(look.PALETTE)] for at in range(len(values))]
 
 
-def scale_levels(axis: Any, labels: Sequence[str], room: int, *, turned: bool = False) -> None:
+def scale_levels(axis: Any, labels: Sequence[str], room: int) -> None:
     """Ticks at 0, 1, 2 … with the labels of levels; every n-th where there is no room for all."""
     step = max(1, -(-len(labels) // max(room, 1)))
     shown = range(0, len(labels), step)
     axis.set_ticks(list(shown), [words(labels[at], 18) for at in shown])
     axis.set_ticks(list(range(len(labels))) if len(labels) <= 60 else list(shown), minor=True)
     axis.set_tick_params(which="minor", length=0)
-    if turned:
-        for label in axis.get_ticklabels():
-            label.set(rotation=45, ha="right", rotation_mode="anchor")
+
+
+def turn_levels(axis: Any) -> None:
+    """Slanted labels. Of axes that share a scale, after `scale_levels` of all: each of those makes every label anew."""
+    for label in axis.get_ticklabels():
+        label.set(rotation=45, ha="right", rotation_mode="anchor")
 
 
 def crowded(labels: Sequence[str], width_mm: float) -> bool:

@@ -155,13 +155,16 @@ def _draw(
                 )
     for axes in panels.ravel()[len(grids) :]:
         axes.set_axis_off()
+    lowest = panels.ravel()[max(0, len(grids) - wide) : len(grids)]
     for at, axes in enumerate(panels.ravel()[: len(grids)]):
-        if at + wide >= len(grids):
-            chart.scale_levels(axes.xaxis, labels[0], round(room_mm / (3.2 if turned else 9)), turned=turned)
+        if axes in lowest:
+            chart.scale_levels(axes.xaxis, labels[0], round(room_mm / (3.2 if turned else 9)))
             axes.xaxis.set_tick_params(labelbottom=True)
             axes.set_xlabel(words(names[0]))
         if at % wide == 0:
             chart.scale_levels(axes.yaxis, labels[1], 14)
             axes.set_ylabel(words(names[1]))
+    for axes in lowest if turned else ():
+        chart.turn_levels(axes.xaxis)
     figure.colorbar(mesh, ax=panels.ravel().tolist(), label=words(names[2]), shrink=0.95, aspect=26)
     return marks

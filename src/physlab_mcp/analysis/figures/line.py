@@ -124,7 +124,9 @@ def _draw(
     else:
         labels = [level_text(one) for one in order]
         turned = chart.crowded(labels, 0.8 * width_mm)
-        chart.scale_levels(axes.xaxis, labels, round(width_mm / (4 if turned else 8)), turned=turned)
+        chart.scale_levels(axes.xaxis, labels, round(width_mm / (4 if turned else 8)))
+        if turned:
+            chart.turn_levels(axes.xaxis)
     axes.set(xlabel=words(x), ylabel=words(value))
     if group_by is not None:
         figure.legend(
