@@ -116,6 +116,9 @@ async def test_a_sweep_tells_its_seed_and_each_point_its_own_tasks(virtual_lab: 
     point = await metadata_of(virtual_lab.store, runs[2].id)
     assert (point["sweep_id"], point["point_index"], point["point"]) == (sweep, 2, runs[2].point)
     assert [one["run_id"] for one in point["tasks"]] == [runs[2].id]
+
+    unseeded = await virtual_lab.submit(ONE, sweep=block | {"seed": 0}, use_cache=False)
+    assert (await metadata_of(virtual_lab.store, unseeded))["seeds"]["sweep"] == 0  # the default, which drew them
     assert point["complete"]
 
 

@@ -20,6 +20,9 @@ from physlab_mcp.schemas.dag import Dag, DagSpec
 REGISTRY = registry()
 
 
+HUGE = 10**400  # beyond the doubles
+
+
 def space(**axes: Any) -> SweepSpec:
     return read_sweep({"space": axes})
 
@@ -35,6 +38,12 @@ def test_the_last_parameter_is_fastest() -> None:
         {"a": 2, "b": "u"},
         {"a": 2, "b": "v"},
     ]
+
+
+def test_whole_numbers_beyond_the_doubles_are_values_but_no_ends_of_a_range() -> None:
+    assert points(space(a=[HUGE, 1.0, 1, -HUGE])) == [{"a": HUGE}, {"a": 1.0}, {"a": -HUGE}]
+    with pytest.raises(RequestError, match="no whole number of 64 bits"):
+        space(a={"range": [0, HUGE, 1]})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sample_nodes import registry
 from physlab_mcp.dags.canonical import canonical
 from physlab_mcp.dags.points import Points
 from physlab_mcp.dags.run import DagExpander, plan_for
-from physlab_mcp.dags.sweep import RETRIES, SweepSpec, formulas_of, is_success, metric_name, read_sweep
+from physlab_mcp.dags.sweep import RETRIES, SweepSpec, formulas_of, metric_name, read_sweep
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.calls_orchestrator import RunDag
@@ -108,16 +108,6 @@ def test_metrics_have_a_short_name() -> None:
     assert metric_name("nodes.my.fit.values.a.b") == "my.fit.a.b"
     assert metric_name("fit.loss") == "fit.loss"
     assert metric_name("fit.values.loss") == "fit.values.loss"
-
-
-def test_success_is_told_by_metrics_and_parameters() -> None:
-    spec = read_sweep(GRID | {"metrics": ["nodes.fit.values.loss"], "success": "loss < a"})
-    assert is_success(spec, {"fit.loss": 0.5, "a": 1}) is True
-    assert is_success(spec, {"loss": 1.5, "a": 1}) is False
-    assert is_success(read_sweep(GRID), {"loss": 1.5}) is None
-    with pytest.raises(RequestError, match="'loss' is not a name here"):
-        is_success(spec, {"a": 1})
-    assert is_success(read_sweep(GRID | {"success": "loss < 1"}), {"loss": 0}) is True
 
 
 def test_names_in_formulas_may_be_the_end_of_a_parameters_name() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from physlab_mcp.artifacts.cache_key import value_hash
+from physlab_mcp.dags.sweep import SAMPLED
 from physlab_mcp.engine.inputs import resolve
 from physlab_mcp.errors import NotFoundError, PhyslabError
 from physlab_mcp.schemas.event import Event
@@ -195,7 +196,9 @@ def _seeds(plan: Plan, tasks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             values = parameters.setdefault(task["task"], {}).setdefault(name, [])
             if value not in values:
                 values.append(value)
-    return {"sweep": (plan.sweep or {}).get("seed"), "hash_seed": list(hashes), "parameters": parameters}
+    block = plan.sweep or {}
+    seed = block.get("seed", 0 if block.get("mode") in SAMPLED else None)  # a default is not written down
+    return {"sweep": seed, "hash_seed": list(hashes), "parameters": parameters}
 
 
 # -- tasks -----------------------------------------------------------------------------------------------------

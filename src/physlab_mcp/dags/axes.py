@@ -122,11 +122,15 @@ def axis_of(name: str, block: Any) -> Axis | Span:
 
 
 def _number(name: str, value: Any) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
         raise ValueError(f"space.{name}: {value!r:.200} is not a finite number")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError(f"space.{name}: {value!r:.200} is no whole number of 64 bits")
     return Decimal(repr(value))
+
+
+def _finite(value: float) -> bool:
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def listed(name: str, values: list[Any]) -> Axis:
@@ -155,7 +159,7 @@ def distinct(name: str, values: list[Any]) -> list[Any]:
         try:
             kept.setdefault(same(value), value)
         except RequestError as error:
-            raise ValueError(f"space.{name}: {error.message}") from None
+            raise ValueError(f"space.{name}: {error.message.rstrip('.')}") from None
     return list(kept.values())
 
 
@@ -166,7 +170,7 @@ def same(value: Any) -> Any:
         RequestError: it cannot be written as JSON.
 
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
         canonical_json(value)
         return value
     return canonical_json(value)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from physlab_mcp.dags.problems import Problem
@@ -45,4 +46,6 @@ def _asked(node_type: NodeType, params: Mapping[str, Any], places: Sequence[Plac
         value = getattr(subject, name)
     except Exception:  # it looked at what is not there yet
         return None
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return inf if value > 0 else -inf
     return float(value) if isinstance(value, int | float) and isfinite(value) else None

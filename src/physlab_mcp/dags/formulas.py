@@ -133,7 +133,11 @@ class Formula:
             remedy = "Write the whole name."
         else:
             message = f"{name!r} is not a name here"
-            near = get_close_matches(name, [*columns, *FUNCTIONS], n=3, cutoff=0.5) or list(columns)[:10]
+            close = [
+                *get_close_matches(name, columns, n=3, cutoff=0.5),
+                *get_close_matches(name, FUNCTIONS, n=1, cutoff=0.7),
+            ]
+            near = close or list(columns)[:10]
             remedy = f"Nearest: {', '.join(near)}." if near else "There are no names here; use numbers."
         raise self._refusal(message, self._place(name), remedy)
 

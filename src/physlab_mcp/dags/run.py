@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -11,11 +11,11 @@ import msgspec
 
 from physlab_mcp.artifacts.cache_key import code_version
 from physlab_mcp.dags.calls import Call, Step, call_of, check_call, check_caps, prepare_steps
-from physlab_mcp.dags.criteria import unmeasured
+from physlab_mcp.dags.criteria import meets, unmeasured
 from physlab_mcp.dags.extension import Extended, points_of
 from physlab_mcp.dags.points import Point, Points
 from physlab_mcp.dags.sharing import Sharing
-from physlab_mcp.dags.sweep import formulas_of, is_success, read_sweep
+from physlab_mcp.dags.sweep import formulas_of, read_sweep
 from physlab_mcp.dags.targets import check_results
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import NodeType, Registry
@@ -112,21 +112,18 @@ class DagExpander:
     def reached(self, plan: Plan, point: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> bool:
         """Whether a point with these values (by node) meets the sweep's success criteria, which end it.
 
-        A value is named `node.key`, or `key` where one node alone gives it. Where one is missing it does not.
+        Where that cannot be said, as of a value that is missing, it does not.
         """
         spec = read_sweep(plan.sweep) if plan.sweep is not None else None
         if spec is None or spec.success is None or spec.on_success != "stop":
             return False
-        often = Counter(key for one in values.values() for key in one)
-        named = {f"{node}.{key}": value for node, one in values.items() for key, value in one.items()}
-        plain = {key: value for one in values.values() for key, value in one.items() if often[key] == 1}
         try:
-            return bool(is_success(spec, {**point, **plain, **named}))
+            return meets(spec.success, point, values)
         except RequestError:
             return False
 
     def unmeasured(self, plan: Plan, point: Mapping[str, Any], values: Mapping[str, Mapping[str, Any]]) -> str | None:
-        """What the success criteria name and a point that succeeded lacks, in words; None where nothing."""
+        """Why the success criteria cannot be looked at at a point that succeeded, in words; None where they can."""
         return unmeasured((plan.sweep or {}).get("success"), point, values)
 
     def check(self, plan: Plan, dag: Dag) -> None:

@@ -249,18 +249,6 @@ def _check_success(spec: SweepSpec) -> None:
             formula.bind([*map(metric_name, spec.metrics), *formulas_of(spec).names])
 
 
-def is_success(spec: SweepSpec, values: Mapping[str, Any]) -> bool | None:
-    """Whether a point with these metrics and parameters is a success; None where nothing says what one is.
-
-    Raises:
-        RequestError: a name of the formula has no value, or the formula none for these.
-
-    """
-    if spec.success is None:
-        return None
-    return bool(Formula(spec.success, "sweep.success").evaluate(values))
-
-
 def point_id(params: Mapping[str, Any]) -> str:
     """The name of a point, from its canonical parameters alone: extending a sweep keeps it."""
     return f"point-{hashlib.sha256(canonical_json(dict(params))).hexdigest()[:20]}"

@@ -30,7 +30,7 @@ class Goals:
         self._expander = expander
         self._plans: dict[str, Plan | None] = {}  # None: without criteria
         self._reached: dict[str, Run] = {}  # not yet asked for
-        self._measured: set[str] = set()  # sweeps whose metrics were seen to be there or told to be missing
+        self._measured: set[str] = set()  # sweeps of which it was told that the criteria cannot be looked at
         self._told: list[Event] = []  # to be written within the next turn
 
     @property
@@ -88,14 +88,14 @@ class Goals:
                 return
 
     def _measure(self, plan: Plan, run: Run, values: Mapping[str, Mapping[str, Any]]) -> None:
-        """Tell once, at the first point that succeeded, that the criteria name what no task gave."""
+        """Tell once, at the first such point that succeeded, why the criteria cannot be looked at."""
         if plan.id in self._measured or run_state(run.total, run.expanded, run.counts) != "succeeded":
             return
-        if len(self._measured) > 1000:
-            self._measured.clear()
-        self._measured.add(plan.id)
         text = self._expander().unmeasured(plan, run.point, values)
         if text is not None:
+            if len(self._measured) > 1000:
+                self._measured.clear()
+            self._measured.add(plan.id)
             self._told.append(Event("log", plan.id, run.ended_at, {"text": text, "code": "unmeasured"}))
 
     def ask(self, view: TurnView, now: float) -> list[Change]:

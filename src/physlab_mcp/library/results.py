@@ -58,17 +58,17 @@ class Results:
 
     @property
     def warnings(self) -> list[str]:
-        """What was told at the submission, such as a resource that this machine lacks, and criteria that no point can meet."""
+        """What was told at the submission, such as a resource that this machine lacks, and criteria that cannot be looked at."""
         told = list(self._record.warnings) if self._record is not None else []
         plan = self._engine.status(self.id).plan
         success = (plan.sweep or {}).get("success") if plan is not None else None
-        first = next((point for point in self if point.succeeded), None) if success else None
-        if first is not None:
+        if success:
             from physlab_mcp.dags.criteria import unmeasured
 
-            values = {name: task.values for name, task in first.tasks.items()}
-            text = unmeasured(success, {**first.params, **first.derived}, values)
-            told += [text] if text is not None else []
+            for point in self:
+                values = {name: task.values for name, task in point.tasks.items()}
+                if point.succeeded and (text := unmeasured(success, {**point.params, **point.derived}, values)):
+                    return [*told, text]
         return told
 
     def metadata(self) -> dict[str, Any]:
