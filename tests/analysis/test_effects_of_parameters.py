@@ -41,10 +41,42 @@ def test_a_three_way_interaction_is_the_remainder():
 
 
 def test_repeats_tell_the_noise():
-    points = grid(a=[-1, 1], b=[-1, 1]) * 2
-    found = effects(sweep(points, lambda p, i: {"m": p["a"] + (0.5 if i < 4 else -0.5)}))
+    points = grid(a=[-1, 1], b=[-1, 1]) * 4
+    found = effects(sweep(points, lambda p, i: {"m": p["a"] + (0.5 if i < 8 else -0.5)}))
     assert found.noise == pytest.approx(0.25 / 1.25)
-    assert found.remainder == pytest.approx(0.25 / 1.25)
+    by_chance = 4 / 12  # one degree of freedom of the 4 that 12 have together
+    assert shares(found) == {"a": pytest.approx((16 - by_chance) / 20), "b": 0, "ab": 0}
+    assert sum(shares(found).values()) + found.remainder == pytest.approx(1)
+
+
+def test_the_spread_over_seeds_is_noise_and_no_effect():
+    rng = np.random.default_rng(5)
+    points = grid(a=list(range(5)), b=list(range(5)), seed=[1, 2])
+    for _ in range(20):
+        found = effects(sweep(points, lambda p, i: {"m": float(rng.normal())}))
+        assert set(shares(found)) == {"a", "b", "ab"}
+        assert found.noise is not None
+        assert set(shares(found).values()) == {0}
+        assert "Chance alone could give what 50 points show: no share can be told." in found.notes
+    moved = effects(sweep(points, lambda p, i: {"m": 3.0 * p["a"] + float(rng.normal())}))
+    assert shares(moved)["a"] > 0.8
+    assert shares(moved)["b"] == shares(moved)["ab"] == 0
+    assert "seed repeats each setting: the spread over it is noise." in moved.notes
+
+
+def test_where_nothing_but_a_seed_varies_it_is_looked_at():
+    found = effects(sweep(grid(seed=[1, 2, 3, 4]), lambda p, i: {"m": p["seed"] * 2.0}))
+    assert shares(found) == {"seed": 1}
+
+
+@pytest.mark.parametrize("blur", [0.0, 1e-9])
+def test_parameters_that_move_together_are_told_with_what_they_explain_together(blur):
+    rng = np.random.default_rng(1)
+    points = [{"a": float(i), "b": 3.0 * i + blur * float(rng.normal())} for i in range(40)]
+    found = effects(sweep(points, lambda p, i: {"m": p["a"]}))
+    (told,) = [one for one in found.notes if "Moved together" in one]
+    assert "a and b (1); together they account for 100%." in told
+    assert not any("Chance alone" in one for one in found.notes)
 
 
 @settings(max_examples=40, deadline=None)

@@ -132,6 +132,23 @@ def test_crowded_levels_are_slanted_under_every_lowest_panel(monkeypatch):
     assert [[label.get_rotation() for label in one] for one in seen] == [[45.0] * 5] * 3
 
 
+def test_panels_of_a_scatter_matrix_share_their_scales_whichever_points_they_lack(monkeypatch):
+    made = []
+    new_figure = chart.look.new_figure
+    monkeypatch.setattr(chart.look, "new_figure", lambda *given: made.append(new_figure(*given)) or made[-1])
+    df = sweep(
+        grid(x=[10.0**i for i in range(-3, 4)]), lambda p, i: {"y": float(i), "late": 5.0 + i if i > 4 else None}
+    )
+    chart.Drawing(choose.make(df, {"type": "scatter_matrix", "value": "y"}), dpi=50)
+    panels = np.array(made[0].axes).reshape(3, 3)
+    for column in range(3):
+        assert len({axes.get_xlim() for axes in panels[:, column]}) == 1
+    for row in range(3):
+        assert len({axes.get_ylim() for at, axes in enumerate(panels[row]) if at != row}) == 1
+    assert panels[2, 0].get_xscale() == "log"
+    assert [text.get_text() for text in panels[2, 0].get_xticklabels(minor=True) if text.get_text()] == []
+
+
 def test_a_mark_lies_where_its_value_is_drawn():
     df = sweep(grid(x=[0, 1, 2], y=[0, 1, 2]), lambda p, i: {"m": float(p["x"] == 2 and p["y"] == 0)})
     drawing = chart.Drawing(heatmap(df, "x", "y", "m"), dpi=80)

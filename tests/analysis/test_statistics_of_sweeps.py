@@ -121,6 +121,20 @@ def test_with_repeats_near_is_what_cannot_be_told_apart():
     assert optimum(sweep([{}], lambda p, i: {"m": 3}), maximize=True).best_setting.params == {}
 
 
+def test_one_setting_without_repeats_does_not_hide_the_noise_of_the_others():
+    df = sweep(
+        grid(a=list(range(6)), seed=list(range(5))),
+        lambda p, i: {"m": 0.01 * p["a"] + p["seed"]} if p["a"] or p["seed"] < 1 else None,
+    )
+    best = optimum(df, "m", maximize=True)
+    assert best.near_rule == "means not told apart at 95%, noise from the repeats"
+    assert [one.params["a"] for one in best.near] == [4, 3, 2, 1, 0]
+    lonely = sweep(
+        grid(a=list(range(6)), seed=[0, 1, 2]), lambda p, i: {"m": 1.0 * i} if p["a"] < 2 or not p["seed"] else None
+    )
+    assert "the noise is unknown" in optimum(lonely, "m", maximize=True).near_rule
+
+
 def test_no_usable_point_has_no_optimum():
     with pytest.raises(RequestError, match="No point has a finite value of 'm': 2 did not succeed"):
         optimum(sweep(grid(a=[1, 2]), lambda p, i: None, metrics=["fit.m"]), "m", maximize=True)

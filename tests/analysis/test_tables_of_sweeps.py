@@ -156,6 +156,7 @@ def test_levels_are_ordered_and_named():
     assert columns.levels(df["c"]) == ["hi", "lo"]
     assert [columns.level_text(one) for one in (True, False, 0.001, " ")] == ["true", "false", "0.001", "(empty)"]
     assert columns.level_text("one long name 1", 9) == "one…me 1"
-    assert columns.repeats(
-        sweep(grid(a=[1, 2], seed=[1, 2], train_fold=[1, 2], feed=[1, 2]), lambda p, i: {"m": 1})
-    ) == ["seed", "train_fold"]
+    again = ["seed", "train_fold", "fit.random_state"]
+    settings = ["a", "feed", "n_trials", "fit.n_folds", "num_seeds"]
+    df = sweep(grid(**{name: [1, 2] for name in [*settings, *again]}), lambda p, i: {"m": 1})
+    assert columns.repeats(df) == again

@@ -17,7 +17,9 @@ _GREATEST = 1.797e308  # beyond, an integer is no double
 MOST_LEVELS = 40
 """A numeric parameter with more different values than this counts as continuous."""
 _REPEATS = re.compile(
-    r"^(?:.*[._])?(?:(?:random_)?seeds?|rng|repeats?|repetitions?|replicates?|reps?|trials?|folds?)$", re.IGNORECASE
+    r"^(?!(?:.*\.)?(?:n|num|nr|number_of|max|min|total)_)"  # how many there are is a setting, not one of them
+    r"(?:.*[._])?(?:(?:random_)?seeds?|random_states?|rng|repeats?|repetitions?|replicates?|reps?|trials?|folds?)$",
+    re.IGNORECASE,
 )
 
 

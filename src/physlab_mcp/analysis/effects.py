@@ -21,6 +21,9 @@ CHANCE = 0.01
 """A share of a regression that chance alone gives in one of 100 sweeps, or more often, is told as 0."""
 
 
+_ALL_CHANCE = "Chance alone could give what {} points show: no share can be told."
+
+
 class Effect(msgspec.Struct, frozen=True):
     """The share of a metric's variance that goes with one parameter, or with a pair beyond what each does alone."""
 
@@ -59,7 +62,9 @@ def effects(df: Any, metric: str | None = None) -> Effects:
     """Main effects and two-way interactions of the parameters that vary, over the points that can be counted with.
 
     On a balanced full grid the functional ANOVA splits the variance exactly (I. M. Sobol', Math. Comput. Simul. 55, 271
-    (2001), doi:10.1016/S0378-4754(00)00270-6): shares and remainder add up to 1. Otherwise a regression is fitted on the
+    (2001), doi:10.1016/S0378-4754(00)00270-6): shares and remainder add up to 1. Parameters that only repeat a
+    measurement, such as a seed, are no factors: the spread over them is the noise, what it gives to a share is taken off
+    (omega squared), and a share that it would give alone is told as 0. Without a balanced full grid a regression is fitted on the
     levels of each parameter, or on a line or cubic of a continuous one; which of them enter is chosen by an information
     criterion, so that many columns at few points do not soak up what one parameter does. A share is the variance of a
     parameter's part of the fit, corrected for chance, and 0 where chance gives as much. Of confounded parameters it is what
@@ -75,8 +80,11 @@ def effects(df: Any, metric: str | None = None) -> Effects:
     name = columns.metric_of(df, metric)
     usable = columns.usable(df, name)
     part = df[usable.mask]
-    factors = columns.varying(part)
+    again = columns.repeats(part)
+    factors = [one for one in columns.varying(part) if one not in again] or columns.varying(part)
     notes = [f"{usable.left_out()}: these are left out."] if usable.left_out() else []
+    if again and len(factors) < len(columns.varying(part)):
+        notes.append(f"{', '.join(again)} repeats each setting: the spread over it is noise.")
     if not factors or usable.n < 3:
         why = "No parameter varies among the usable points." if usable.n >= 3 else "Fewer than 3 usable points."
         return Effects(name, "none", usable.n, (), (), None, None, (), (*notes, why))
@@ -136,21 +144,39 @@ def _anova(name: str, codes: dict[str, Any], y: Any, total: float, notes: list[s
     } if len(codes) > 1 else {}  # fmt: skip
     cell, counts = _cells(list(codes.values()))
     repeated = int(counts[0]) > 1
-    noise = (total - _between(cell, counts, y)) / total if repeated else None
+    within = max(total - _between(cell, counts, y), 0.0)
+    noise = within / total if repeated else None
     if not repeated and len(codes) <= 2:
         notes.append("Each setting has one point, so noise cannot be told from an effect.")
-    rest = max(total - sum(alone.values()) - sum(pairs.values()), 0.0) / total
+    widths = {one: int(code.max()) for one, code in codes.items()}
+    tried, left = len(alone) + len(pairs), int(y.size) - len(counts)
+    share = {pair: _beyond_noise(found, widths[pair[0]] * widths[pair[1]], within, left, tried) / total for pair, found in pairs.items()}  # fmt: skip
+    main = {one: _beyond_noise(found, widths[one], within, left, tried) / total for one, found in alone.items()}
+    if repeated and not any((*main.values(), *share.values())):
+        notes.append(_ALL_CHANCE.format(y.size))
     return Effects(
         metric=name,
         method=ANOVA,
         n=int(y.size),
-        main=_sorted(Effect((one,), value / total, "levels") for one, value in alone.items()),
-        pairs=_sorted(Effect(pair, value / total, "levels x levels") for pair, value in pairs.items()),
-        remainder=rest,
+        main=_sorted(Effect((one,), value, "levels") for one, value in main.items()),
+        pairs=_sorted(Effect(pair, value, "levels x levels") for pair, value in share.items()),
+        remainder=max(1.0 - sum(main.values()) - sum(share.values()), 0.0),
         noise=noise,
         confounded=(),
         notes=tuple(notes),
     )
+
+
+def _beyond_noise(found: float, freedom: int, within: float, left: int, tried: int) -> float:
+    """A sum of squares less what noise gives it; 0 where noise would give as much. All of it where nobody repeated."""
+    from scipy.special import fdtrc
+
+    if not left:
+        return found
+    noise = within / left
+    if noise > 0 and float(fdtrc(freedom, left, found / freedom / noise)) > CHANCE / tried:
+        return 0.0
+    return max(found - freedom * noise, 0.0)
 
 
 def _sorted(effects: Any) -> tuple[Effect, ...]:
@@ -174,11 +200,16 @@ def _regressed(name: str, part: Any, codes: dict[str, Any], y: Any, notes: list[
     pairs = [
         found for a, b in combinations(terms, 2) if (found := _together((a, b), terms, model, y, notes)) is not None
     ]
-    if not any(one.share for one in (*main, *pairs)):
-        notes.append(f"Chance alone could give what {n} points show: no share can be told.")
+    together = {one for a, b, _ in confounded for one in (a, b)}
+    whole = regression.fit([term.columns for term in model.values()], y)
+    without = regression.fit([term.columns for one, term in model.items() if one not in together], y)
+    joint = regression.lost(whole, without) if regression.chance(whole, without) < CHANCE else 0.0
+    if not any(one.share for one in (*main, *pairs)) and not joint:
+        notes.append(_ALL_CHANCE.format(n))
     if confounded:
         told = ", ".join(f"{a} and {b} ({number_text(found, 2)})" for a, b, found in confounded[:3])
-        notes.append(f"Moved together, so their shares cannot be told apart: {told}.")
+        has = f"; together they account for {joint:.0%}" if joint else ""
+        notes.append(f"Moved together, so their shares cannot be told apart: {told}{has}.")
     notes.append("Not a balanced full grid: shares are estimates and need not add up to 1.")
     cell, counts = _cells(list(codes.values()))
     total = float(y @ y)

@@ -56,8 +56,8 @@ def optimum(
 ) -> Optimum:
     """The point with the largest (or smallest) finite value of `metric` among those that succeeded; the first of equals.
 
-    `repeats` are parameters that only repeat a measurement, such as a seed (default: those named so). Where every setting
-    has several points, `best_setting` is the one with the best mean, and those are near whose mean differs by less than
+    `repeats` are parameters that only repeat a measurement, such as a seed (default: those named so). Where most settings
+    have several points, `best_setting` is the one with the best mean, and those are near whose mean differs by less than
     Student's t times the standard error of the difference, with the pooled variance within settings. Else those within
     `tolerance` (default 1 % of the range of all values) are near.
 
@@ -112,21 +112,29 @@ def plain(value: Any) -> Any:
 
 def _settings(part: Any, metric: str, params: list[str], confidence: float) -> list[Setting]:
     made: list[Setting] = []
-    groups = part.groupby(params, sort=False, dropna=False) if params else [((), part)]
-    for key, rows in groups:
-        y = columns.doubles(rows[metric])
+    cells = [columns.cells_of(part[name]) for name in params]
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for at, key in enumerate(zip(*cells, strict=True) if cells else [()] * len(part)):
+        places.setdefault(key, []).append(at)
+    every, indices = columns.doubles(part[metric]), part["index"].tolist()
+    for key, rows in places.items():
+        given = {name: plain(value) for name, value in zip(params, key, strict=True)}
+        if len(rows) == 1:
+            made.append(Setting(given, float(every[rows[0]]) + 0.0, 1, None, None, None, int(indices[rows[0]])))
+            continue
+        y = every[rows]
         scale = statistics.scale_of(y)
         y = y / scale
         low, high = statistics.mean_interval(y, confidence) or (None, None)
         made.append(
             Setting(
-                params={name: plain(value) for name, value in zip(params, key, strict=True)},
+                params=given,
                 mean=float(y.mean()) * scale + 0.0,
                 n=int(y.size),
-                std=float(y.std(ddof=1)) * scale if y.size > 1 else None,
+                std=float(y.std(ddof=1)) * scale,
                 low=None if low is None else low * scale,
                 high=None if high is None else high * scale,
-                index=int(rows["index"].iloc[0]),
+                index=int(indices[rows[0]]),
             )
         )
     return made
@@ -139,7 +147,8 @@ def _near(
 
     best = settings[0]
     freedom = sum(one.n - 1 for one in settings)
-    if tolerance is None and freedom and all(one.n > 1 for one in settings):
+    repeated = sum(one.n > 1 for one in settings)
+    if tolerance is None and freedom > 1 and 2 * repeated >= len(settings):
         from scipy.special import stdtrit
 
         pooled = sum((one.n - 1) * (one.std or 0.0) * (one.std or 0.0) for one in settings) / freedom

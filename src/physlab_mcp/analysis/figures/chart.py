@@ -216,4 +216,7 @@ def span(values: Any) -> tuple[float, float]:
 def numbers_scale(axes: Any, which: str, values: Sequence[Any]) -> None:
     """A logarithmic axis where the levels are spread evenly in their logarithm."""
     if columns.is_log(values):
+        from matplotlib.ticker import NullFormatter
+
         getattr(axes, f"set_{which}scale")("log")
+        getattr(axes, f"{which}axis").set_minor_formatter(NullFormatter())  # a decade and more has its own numbers

@@ -40,6 +40,23 @@ def scatter_matrix(df: Any, names: Sequence[str], value: str, *, title: str = ""
     )
 
 
+def _scaled(axes: Any, which: str, series: Any) -> None:
+    """One scale for all panels of a row or column, whichever points they lack: only the outer ones have numbers."""
+    import numpy as np
+
+    chart.numbers_scale(axes, which, columns.levels(series))
+    values = columns.doubles(series)
+    if not np.isfinite(values).any():
+        return
+    low, high = chart.span(np.where(np.isfinite(values), values, np.nan))
+    if getattr(axes, f"get_{which}scale")() == "log":
+        room = (high / low) ** 0.05
+        getattr(axes, f"set_{which}lim")(low / room, high * room)
+    else:
+        room = 0.05 * high - 0.05 * low
+        getattr(axes, f"set_{which}lim")(low - room, high + room)
+
+
 def _draw(figure: Any, width_mm: float, names: list[str], value: str, part: Any) -> list[Mark]:
     import numpy as np
 
@@ -67,7 +84,7 @@ def _draw(figure: Any, width_mm: float, names: list[str], value: str, part: Any)
                 axes.set_yticks([])
             else:
                 axes.scatter(x, y, c=ink, cmap="viridis", s=size, linewidths=0, alpha=0.7, rasterized=True)
-                chart.numbers_scale(axes, "y", columns.levels(part[below]))
+                _scaled(axes, "y", part[below])
                 if i == 0 and j == side - 1:  # the diagonal counts, so the first row has its numbers on the right
                     axes.tick_params(right=True, labelright=True)
                 told = [
@@ -79,7 +96,7 @@ def _draw(figure: Any, width_mm: float, names: list[str], value: str, part: Any)
                     for a, b, text in zip(x[::step], y[::step], told, strict=True)
                     if np.isfinite(a) and np.isfinite(b)
                 ]
-            chart.numbers_scale(axes, "x", columns.levels(part[across]))
+            _scaled(axes, "x", part[across])
             axes.tick_params(
                 labelsize=5 if side > 3 or width_mm < 120 else 6, labelbottom=i == side - 1, labelleft=j == 0 and i != 0
             )
