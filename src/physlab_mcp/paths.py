@@ -16,6 +16,11 @@ def default_data_dir() -> Path:
     named = os.environ.get("PHYSLAB_DATA_DIR")
     if named:
         return Path(named).expanduser().absolute()
+    return usual_data_dir()
+
+
+def usual_data_dir() -> Path:
+    """The platform's user data directory of physlab, whatever the environment says."""
     from platformdirs import user_data_path
 
     return user_data_path("physlab-mcp", appauthor=False)

@@ -182,6 +182,10 @@ def _engine(engine: _Commands) -> None:
     engine.add("run", "engine:run", "be the engine, in the foreground (it is started by itself when needed)")
     engine.add("status", "engine:status", "tell whether an engine runs, and what it does")
     engine.add("stop", "engine:stop", "stop the engine; running jobs go on and are taken up by the next one")
+    service = engine.add(
+        "install", "engine_service:install", "start it at login (systemd or launchd), for work that recurs"
+    )
+    service.add_argument("--write", action="store_true", help="write the service instead of printing it")
     logs = engine.add("logs", "engine:logs", "print the end of the engine's log")
     logs.add_argument("--lines", type=_count, default=50, metavar="N", help="how many lines (50)")
 
