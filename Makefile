@@ -19,14 +19,14 @@ demo: env ## run the packaged hydrogen experiment
 	@echo; echo "(Here, say .venv/bin/physlab for physlab.)"
 
 # These tests alone are measured, in every process they start; the others run as fast as they can.
-MEASURED := $(addprefix tests/,analysis artifacts contracts dags engine library schemas testing tools)
+MEASURED := $(addprefix tests/,analysis artifacts contracts dags engine library schemas testing)
 
 test: env tools check ## everything: format, lint, types, import direction, tests, coverage
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@failed=0; \
 	COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/build/coverage/part" \
-	  $(RUN) pytest -n 2 --dist loadfile $(MEASURED) || failed=1; \
-	$(RUN) pytest -n 2 --dist loadfile $(addprefix --ignore=,$(MEASURED)) || failed=1; \
+	  $(RUN) pytest -n 3 --dist loadfile $(MEASURED) || failed=1; \
+	$(RUN) pytest -n 3 --dist loadfile $(addprefix --ignore=,$(MEASURED)) || failed=1; \
 	$(RUN) python scripts/check_coverage.py || failed=1; \
 	exit $$failed
 

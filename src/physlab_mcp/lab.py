@@ -186,6 +186,7 @@ class Lab:
             UnavailableError: the store cannot be opened.
 
         """
+        follows = config is None
         config = config if config is not None else load(config_file)
         data = DataDir(data_dir or default_data_dir()).create()
         path = config.store_path(data)
@@ -199,7 +200,11 @@ class Lab:
             data,
             schema=newest(),
             command=engine_command(data, locate(config_file), places),
-            readers={"local": local_backend(data, config, roots=places)},
+            readers={
+                "local": local_backend(
+                    data, config, roots=places, follow=following(config_file, places) if follows else None
+                )
+            },
             registry=registry,
             roots=places,
             start=start_engine,

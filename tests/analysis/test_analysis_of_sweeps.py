@@ -153,6 +153,7 @@ PROBE = """
   heads[m].click(); seen.down = cells(1).join(",");
   seen.condition = ask("m >= 2"); seen.words = ask("alert failed"); seen.none = ask("nothing like it");
   seen.mixed = ask('state = succeeded m<3 m!=0');
+  seen.spaced = ask('a name>1 "a name" = 2 m<3'); seen.large = cells(heads.findIndex((one) => one.textContent === "ended"))[0];
   const figure = document.querySelector("figure");
   const mark = JSON.parse(figure.querySelector("script").textContent)[0];
   const picture = figure.querySelector(".picture");
@@ -186,8 +187,8 @@ def chromium():
 
 def test_the_page_sorts_filters_and_shows_values_in_a_browser(tmp_path, chromium):
     df = sweep(
-        grid(a=[1, 2], k=["</script><script>alert(1)</script>", "plain"]),
-        lambda p, i: {"m": [2.0, 10.0, None, 0.5][i]} if i != 2 else None,
+        grid(**{"a name": [1, 2], "k": ["</script><script>alert(1)</script>", "plain"]}),
+        lambda p, i: {"m": [2.0, 10.0, None, 0.5][i], "ended": 1795285198.8517} if i != 2 else None,
     )
     page = tmp_path / "page.html"
     text = dashboard(df, [histogram(df, "m")]).replace("</body>", f"{PROBE}</body>")
@@ -201,7 +202,7 @@ def test_the_page_sorts_filters_and_shows_values_in_a_browser(tmp_path, chromium
     assert title, done.stderr[-2000:]
     assert json.loads(title.group(1)) == {
         "plain": "0,1,2,3", "up": "3,0,1,2", "down": "1,0,3,2", "condition": "1,0", "words": "2", "none": "",
-        "mixed": "0,3", "tip": True, "gone": True, "wide": True,
+        "mixed": "0,3", "spaced": "3", "large": "1795285198.852", "tip": True, "gone": True, "wide": True,
     }  # fmt: skip
 
 
@@ -241,7 +242,7 @@ def test_a_latex_table_is_escaped_and_tells_what_it_leaves_out():
     assert r"\begin{tabular}{lrrlr}" in text
     assert r"\caption{Best \& worst}" in text
     assert r"\label{tab:best-one}" in text
-    assert "1 more rows are not shown." in text
+    assert "1 more row is not shown." in text
     assert "--" in export.latex_table(df, ["fit.m"])
     with pytest.raises(RequestError, match="names: there is no column 'nn'; the nearest is 'n'"):
         export.latex_table(df, ["nn"])
@@ -287,7 +288,7 @@ def test_numbers_among_other_things_are_found():
         numbers = analyse(df, metric=metric).numbers
         assert numbers["best"]["value"] == 1.5
         assert numbers["statistics"]["n"] == 1
-        assert numbers["notes"][0] == "m: 2 values that are no numbers count as missing."
+        assert numbers["notes"][0] == "m: 2 values are no numbers and count as missing; the first is at point-0000."
     texts = analyse(sweep(grid(a=[1, 2]), lambda p, i: {"m": "x"})).numbers
     assert texts["notes"] == ["No point gave a number."]
 

@@ -16,7 +16,7 @@ from physlab_mcp.artifacts.cache_key import value_hash
 from physlab_mcp.backends.base import Assignment, Observation
 from physlab_mcp.errors import NotFoundError
 from physlab_mcp.schemas.artifact import ArtifactRef
-from physlab_mcp.schemas.result import NodeResult
+from physlab_mcp.schemas.result import Failure, NodeResult
 from physlab_mcp.testing import Outcome, ScriptedBackend, VirtualClock, VirtualLab
 
 START = 1_800_000_000.0
@@ -234,3 +234,71 @@ async def test_what_is_required_and_not_there_is_named_in_order(
 async def test_an_unknown_handle_is_refused_by_name(virtual_lab: VirtualLab) -> None:
     with pytest.raises(NotFoundError, match="run-nowhere"):
         await metadata_of(virtual_lab.store, "run-nowhere")
+
+
+async def test_what_failed_keeps_what_it_took(
+    virtual_lab: VirtualLab, scripted_backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed = scripted_backend._observed
+
+    def failing(job: Any, outcome: Outcome, now: float) -> Observation:
+        seen = observed(job, outcome, now)
+        failure = Failure(code="error", message="it blew up", meta=META, retryable=False)
+        return msgspec.structs.replace(seen, result=None, failure=failure)
+
+    monkeypatch.setattr(scripted_backend, "_observed", failing)
+    run = await virtual_lab.submit(ONE)
+    await virtual_lab.run_to_end(run)
+    task = task_of(await metadata_of(virtual_lab.store, run), "a")
+    assert {name: task[name] for name in META} == META
+    assert "meta" not in task["partial"]["failure"]
+    assert task["resources_asked"] == task["resources"]
+
+
+@pytest.mark.parametrize("kind", ["cancelled", "lost"])
+async def test_what_was_ended_keeps_what_was_seen_of_it(
+    virtual_lab: VirtualLab, scripted_backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    used = {"duration_ms": 1800.0, "cpu_s": 1.5, "environment": "env-1", "code_version": "1:abc:"}
+
+    def ended(job: Any, _outcome: Outcome, now: float) -> Observation:
+        data = {"usage": used, "status": -9}
+        return Observation(job_id=job.id, fence=job.fence, kind=kind, at=now + 2, data=data)
+
+    monkeypatch.setattr(scripted_backend, "_observed", ended)
+    run = await virtual_lab.submit(COMMAND)
+    await virtual_lab.run_to_end(run)
+    task = task_of(await metadata_of(virtual_lab.store, run), "c")
+    assert task["state"] == {"cancelled": "cancelled", "lost": "failed"}[kind]
+    assert {name: task[name] for name in used} == used
+
+
+async def test_of_what_nobody_measured_the_time_is_known(
+    virtual_lab: VirtualLab, scripted_backend: ScriptedBackend, virtual_clock: VirtualClock
+) -> None:
+    scripted_backend.script = lambda _one: Outcome(seconds=50)
+    run = await virtual_lab.submit(ONE)
+    await virtual_lab.pass_until(virtual_clock() + 5)
+    await virtual_lab.request("cancel", run)
+    await virtual_lab.run_to_end(run)
+    task = task_of(await metadata_of(virtual_lab.store, run), "a")
+    assert (task["duration_ms"], "cpu_s" in task) == (5000, False)
+
+
+async def test_what_was_asked_for_stands_beside_what_was_given(virtual_lab: VirtualLab) -> None:
+    node = {**ONE["nodes"][0], "resources": {"cpu": 4, "require": False}}
+    run = await virtual_lab.submit({"nodes": [node]})
+    await virtual_lab.run_to_end(run)
+    task = task_of(await metadata_of(virtual_lab.store, run), "a")
+    assert task["resources_asked"] == {"cpu": 4.0, "degrade": True}
+    assert task["resources"].get("cpu", 1) == 1
+
+
+async def test_a_list_of_seeds_is_a_seed(virtual_lab: VirtualLab) -> None:
+    node = {**ONE["nodes"][0], "params": {"value": {"seeds": [1, 2], "seed": [{"rng": 3}]}}}
+    run = await virtual_lab.submit({"nodes": [node]})
+    await virtual_lab.run_to_end(run)
+    found = await metadata_of(virtual_lab.store, run)
+    assert found["seeds"]["parameters"]["a"] == {"value.seeds": [[1, 2]], "value.seed.0.rng": [3]}
+    task = task_of(found, "a")
+    assert task["created_at"] <= task["queued_at"] <= task["started_at"]

@@ -136,7 +136,7 @@ def test_one_setting_without_repeats_does_not_hide_the_noise_of_the_others():
 
 
 def test_no_usable_point_has_no_optimum():
-    with pytest.raises(RequestError, match="No point has a finite value of 'm': 2 did not succeed"):
+    with pytest.raises(RequestError, match=r"No point has a finite value of 'm': all points failed \(2 failed\)"):
         optimum(sweep(grid(a=[1, 2]), lambda p, i: None, metrics=["fit.m"]), "m", maximize=True)
     with pytest.raises(RequestError, match="the sweep has no points"):
         optimum(sweep([], lambda p, i: None, metrics=["fit.m"]), "m", maximize=True)
@@ -195,7 +195,9 @@ def test_sweeps_that_share_nothing_say_so():
     left = sweep([{"a": 1}], lambda p, i: {"m": 1.0})
     right = sweep([{"a": 1}], lambda p, i: {"m": 2.0}).assign(point=["point-else"])
     found = compare(left, right)
-    assert (found.shared, found.differences[0].pairs, found.differences[0].difference) == (0, 0, None)
+    one = found.differences[0]
+    assert (found.shared, one.pairs, one.paired, one.difference, one.t_low) == (0, 0, False, 1.0, None)
+    assert "without pairs (Welch)" in found.notes[0]
     with pytest.raises(RequestError, match="No numeric metric is in both"):
         compare(left, sweep([{"a": 1}], lambda p, i: {"other": 2.0}))
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from physlab_mcp.bundles.reproduce import reproduce_package
+from physlab_mcp.bundles.verify import verify_package
 from physlab_mcp.errors import ConflictError, RequestError
 
 
@@ -23,6 +24,41 @@ def test_an_untouched_package_is_reproduced_exactly(packages, again, name):
     assert report.counts["differs"] == 0
     assert report.counts["excluded"] >= 1  # the time that the node tells
     assert report.environment == []
+
+
+def test_a_run_that_reads_a_file_takes_it_from_its_package(packages, again):
+    package = packages.folder / "imported"
+    info = json.loads((package / "package.json").read_text())
+    assert len(info["inputs"]) == 1
+    artifacts = next(one for one in verify_package(package).checks if one.name == "artifacts")
+    assert artifacts.text.endswith("1 of them inputs")
+    report = again(package)
+    assert report.verdict == "exact", report
+
+
+def test_a_sweep_that_reached_its_goal_is_whole_and_run_as_far_as_it_came(packages, again):
+    package = packages.folder / "reached"
+    info = json.loads((package / "package.json").read_text())
+    assert info["points"] < info["points_planned"] == 2000
+    assert verify_package(package, own_key=packages.key).ok
+    report = again(package)
+    assert report.verdict == "exact", report
+    assert report.points < info["points"]
+    assert report.counts["exact"] >= 1
+    assert report.counts["not_compared"] >= 1
+
+
+def test_a_rerun_does_not_stop_by_itself(packages, again, tmp_path):
+    package = packages.copy("sweep", tmp_path)  # whose first points fail
+    place = package / "workflow" / "plan.json"
+    plan = json.loads(place.read_text())
+    plan |= {"on_failure": "stop"}
+    plan["sweep"] |= {"on_failure": "stop", "success": "noise.mean > -1e9", "on_success": "stop"}
+    place.write_text(json.dumps(plan))
+    packages.seal(package)
+    report = again(package)
+    assert report.verdict == "exact", report
+    assert report.counts["not_compared"] == 2  # what needed the two jobs that failed
 
 
 def test_a_cancelled_sweep_is_compared_as_far_as_it_had_come(packages, again):

@@ -72,6 +72,8 @@ def test_a_manifest_or_signature_of_another_form_fails(packages, tmp_path, name,
 def test_a_record_that_is_missing_from_the_list_too_is_named(packages, tmp_path, name):
     package = packages.copy("run", tmp_path)
     (package / name).unlink()
+    if not any((package / name).parent.iterdir()):
+        (package / name).parent.rmdir()
     packages.seal(package)
     assert f"{name}: missing" in wrong(verify_package(package, own_key=packages.key))["forms"]
 
@@ -95,12 +97,33 @@ def test_the_command_answers_with_exit_code_1_and_json(packages, tmp_path, capsy
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
 
-def test_an_empty_folder_in_a_zip_shows(packages, tmp_path):
+def test_an_empty_folder_in_a_zip_or_a_folder_shows(packages, tmp_path):
     target = tmp_path / "bad.zip"
     shutil.copy(packages.folder / "zipped.zip", target)
     with zipfile.ZipFile(target, "a") as archive:
         archive.writestr("nothing/", b"")
-    assert "nothing/: an empty folder" in wrong(verify_package(target))["names"]
+    package = packages.copy("run", tmp_path)
+    (package / "nothing" / "below").mkdir(parents=True)
+    for bad in (target, package):
+        found = wrong(verify_package(bad))
+        assert set(found) == {"files"}
+        assert "nothing/: an empty folder" in found["files"]
+
+
+def test_a_file_that_leaves_its_folder_empty_is_told_as_missing_alone(packages, tmp_path):
+    package = packages.copy("run", tmp_path)
+    (package / "provenance" / "graph.json").unlink()
+    found = wrong(verify_package(package))
+    assert found["files"] == "1 wrong provenance/graph.json: missing"
+
+
+def test_a_package_one_folder_deeper_is_found_there(packages, tmp_path):
+    (tmp_path / "outer").mkdir()
+    packages.copy("run", tmp_path / "outer")
+    target = tmp_path / "outer.zip"
+    zipped(tmp_path / "outer", target)
+    for bad in (tmp_path / "outer", target):
+        assert "in the folder run: the package is in there" in wrong(verify_package(bad))["manifest"]
 
 
 def test_bytes_before_or_after_a_zip_show(packages, tmp_path):

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,17 @@ def test_a_live_run_is_cancelled_and_its_state_is_the_exit_code(physlab):
     assert "cancelled" in physlab("jobs", "wait", run_id, code=1).out
     physlab("jobs", "cancel", run_id)
     assert "conflict" in physlab("jobs", "pause", run_id, code=1).err
+
+
+def test_a_paused_run_is_told_as_paused_and_an_empty_list_names_its_state(physlab):
+    run_id = physlab("--json", "run", physlab.write("long.json", SLEEP), "--detach").json["run_id"]
+    until = time.monotonic() + 30
+    while physlab("--json", "jobs", "show", run_id).json["state"] != "running" and time.monotonic() < until:
+        time.sleep(0.1)
+    assert "it is paused" in physlab("jobs", "pause", run_id).out
+    assert "it is running" in physlab("jobs", "resume", run_id).out
+    assert "Nothing is held." in physlab("jobs", "list", "--state", "held").out
+    physlab("jobs", "cancel", run_id)
 
 
 def test_waiting_ends_at_its_time_out_and_the_run_goes_on(physlab):

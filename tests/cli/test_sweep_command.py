@@ -127,3 +127,24 @@ def test_a_recurring_schedule_answers_the_series(shared):
     assert (shown["done"], shown["total"], shown["progress"]) == (0, 1, 0.0)
     cancelled = shared("--json", "jobs", "cancel", body["series_id"]).json["jobs"]
     assert [one["state"] for one in cancelled] == ["cancelled"]
+
+
+def test_a_sweep_is_compared_with_another_and_its_front_is_told(shared, swept):
+    sweep = swept.json["sweep_id"]
+    metric = swept.json["analysis"]["metric"]
+    said = shared("analyze", sweep, "--out", "beside", "--compare", sweep, "--pareto", f"{metric}:min,duration_s:min")
+    assert f"{metric}: 0.0" in said.out
+    assert f"Front of {metric} min, duration_s min" in said.out
+    names = {path.name for path in (shared.folder / "beside").iterdir()}
+    assert {"pareto.png", "comparison.svg", "histogram.pdf"} <= names
+    error = shared("--json", "analyze", sweep, "--pareto", "loss", code=1).json["error"]
+    assert error["field"] == "--pareto"
+    error = shared("--json", "analyze", sweep, "--pareto", f"{metric}:most,duration_s:min", code=1).json["error"]
+    assert "'most'" in error["message"]
+    error = shared("--json", "analyze", sweep, "--compare", "sweep-none", code=1).json["error"]
+    assert error["code"] == "not_found"
+
+
+def test_the_caller_says_which_end_is_the_best(shared, swept):
+    said = shared("analyze", swept.json["sweep_id"], "--out", "most", "--maximize")
+    assert "The greatest value is 10, at x = 5" in said.out

@@ -12,6 +12,7 @@ from physlab_mcp.dags.run import plan_for
 from physlab_mcp.dags.validate import validate
 from physlab_mcp.engine.listing import Listings
 from physlab_mcp.engine.views import plan_status, run_status
+from physlab_mcp.errors import RejectedError
 from physlab_mcp.schemas.job_state import ReasonCode
 from physlab_mcp.testing import Outcome, ScriptedBackend, VirtualClock, VirtualLab
 
@@ -135,7 +136,8 @@ async def test_what_can_never_run_is_named_with_the_reason(
     virtual_lab: VirtualLab, scripted_backend: ScriptedBackend
 ) -> None:
     scripted_backend.script = lambda _one: Outcome(seconds=11 * H, values={"value": 1})
-    await virtual_lab.run_to_end(await virtual_lab.submit(ONE))
+    for _ in range(3):
+        await virtual_lab.run_to_end(await virtual_lab.submit(ONE, use_cache=False))
     said = await told(virtual_lab, ONE, schedule=NIGHTS, use_cache=False)
     assert (said["starts_at"], said["ends_at"], said["rows"]) == (None, None, [])
     assert said["never"]["jobs"] == 1
@@ -155,3 +157,36 @@ async def test_a_limit_of_jobs_at_once_makes_it_longer(
     scripted_backend.slots = 8
     said = await told(virtual_lab, ONE, sweep=values(8), parallelism=2)
     assert (said["cores"], said["ends_at"]) == (2, "2026-11-25T12:00:04+00:00")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [NIGHTS, {"policy": "now", "deadline": "2026-11-26T00:00:00"}, {**NIGHTS, "deadline": "2026-11-26T00:30:00"}],
+)
+async def test_what_only_its_kind_is_known_of_is_told_as_the_engine_then_does_it(
+    virtual_lab: VirtualLab, scripted_backend: ScriptedBackend, block: dict[str, Any]
+) -> None:
+    scripted_backend.script = lambda one: Outcome(seconds=11 * H if one.params["value"] else 4 * H, values={"value": 1})
+    await virtual_lab.run_to_end(
+        await virtual_lab.submit(ONE | {"nodes": [ONE["nodes"][0] | {"params": {"value": 1}}]})
+    )
+    block = {**block, "timezone": "UTC"}
+    said = await told(virtual_lab, ONE, schedule=block)
+    assert ("never" in said, said["known"]) == (False, 0.0)
+    assert said["notes"] == ["1 of 1 jobs are estimates: by their kind, or by times that differed."]
+    run = await virtual_lab.submit(ONE, schedule=block)
+    assert await virtual_lab.run_to_end(run) == "succeeded"
+    (job,) = await virtual_lab.jobs(run)
+    assert datetime.fromisoformat(said["starts_at"]).timestamp() == pytest.approx(job.started_at, abs=1)
+
+
+async def test_what_the_machine_has_not_is_refused_before_it_is_submitted(virtual_lab: VirtualLab) -> None:
+    def asking(**resources: Any) -> dict[str, Any]:
+        return {"nodes": [ONE["nodes"][0] | {"resources": resources}]}
+
+    for resources, field in (({"cpu": 64}, "cpu"), ({"memory": "1Ti"}, "memory"), ({"gpu": 2}, "gpu")):
+        with pytest.raises(RejectedError, match="does not have what the job asks for") as caught:
+            await told(virtual_lab, asking(**resources))
+        assert caught.value.field == f"nodes.a.resources.{field}"
+    assert (await told(virtual_lab, asking(cpu=64, require=False)))["rows"]
+    assert (await told(virtual_lab, asking(cpu=1)))["rows"]

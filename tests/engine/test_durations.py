@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from physlab_mcp.engine.durations import Durations, Learnt, blended, kind_of
-from physlab_mcp.schemas.job import Job, JobSpec, NodeCall, Reason
+from physlab_mcp.engine.durations import Durations, Expected, Learnt, blended, kind_of, took_s, within_limit
+from physlab_mcp.schemas.job import Job, JobSpec, NodeCall, Reason, Resources
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
 from physlab_mcp.schemas.run import Run
 from physlab_mcp.stores.base import Change, Lead, TurnView
@@ -85,7 +85,7 @@ async def test_short_work_leaves_only_its_kind_behind_and_old_entries_go(store: 
     day = 86_400.0
     await within_turn(store, lambda view: Durations().learn(view, [ended(job("a", n=1), 9.0)], 1000 * day))
     await within_turn(store, lambda view: Durations().learn(view, [ended(job("b", n=2), 1.0)], 1200 * day))
-    assert await within_turn(store, lambda view: Durations().of(view, [job("c", n=1)], exactly=True)) == [None]
+    assert await within_turn(store, lambda view: Durations().expect(view, [job("c", n=1)])[0].known) is False
 
 
 def test_the_newest_runs_keep_a_fifth_of_the_weight():
@@ -106,3 +106,90 @@ async def test_ranks_are_the_seconds_to_the_end_of_the_longest_path(store: SQLit
     )
     ranked = await within_turn(store, lambda view: learnt.ranked(view, points))
     assert [one.rank for one in ranked[0][1]] == [11.0, 7.0, 1.0]
+
+
+async def test_what_took_differently_long_is_an_estimate_and_a_few_times_alike_are_evidence(store: SQLiteStore):
+    learnt = Durations()
+
+    async def after(*seconds: float) -> Expected:
+        for one in seconds:
+            await within_turn(store, lambda view, took=one: learnt.learn(view, [ended(job("a", n=1), took)], 1.0))
+        return (await within_turn(store, lambda view: Durations().expect(view, [job("b", n=1)])))[0]
+
+    once = await after(10.0)
+    assert (once.seconds, once.known, once.sure) == (10.0, True, False)
+    assert not (await after(10.2)).sure
+    thrice = await after(9.8)
+    assert (thrice.seconds, thrice.known, thrice.sure) == (pytest.approx(10.0), True, True)
+    other = await after(40.0)
+    assert (other.known, other.sure) == (False, False)
+    assert (await after(*[10.0] * 30)).sure  # one that was wrong is outweighed in time
+
+
+async def test_times_of_the_same_work_that_ended_in_one_turn_all_count(store: SQLiteStore):
+    learnt = Durations()
+    changes = [ended(job(f"j{i}", n=1), 10.0) for i in range(3)]
+    await within_turn(store, lambda view: learnt.learn(view, changes, 1.0))
+    assert (await within_turn(store, lambda view: Durations().expect(view, [job("b", n=1)])))[0].sure
+
+
+async def test_work_is_known_with_the_arguments_of_all_that_it_needs(store: SQLiteStore):
+    def fit(name: str, size: float, behind: str = "load") -> list[Job]:
+        load = job(f"{name}.load", "function", name=behind, arguments={"size": size})
+        wait = job(f"{name}.wait", "toy.wait", needs=(load.id,))
+        return [load, wait, job(f"{name}.fit", "function", needs=(wait.id,), name="fit", arguments={})]
+
+    small, large = fit("a", 0.1), fit("b", 4.0)
+    await store.add_jobs([*small, *large])
+    stored = {one.id: one for one in await store.get_jobs([one.id for one in (*small, *large)])}
+    changes = [ended(stored["a.fit"], 0.2), ended(stored["b.fit"], 4.0)]
+    await within_turn(store, lambda view: Durations().learn(view, changes, 1.0))  # what they need is read
+
+    async def told(jobs: list[Job], title: str | None = None) -> Expected:
+        return (await within_turn(store, lambda view: Durations().expect(view, jobs, title)))[-1]
+
+    assert [(await told(fit(name, size))).seconds for name, size in (("c", 0.1), ("d", 4.0))] == pytest.approx(
+        [0.2, 4.0]
+    )
+    unseen = await told(fit("e", 2.0))  # it takes what equal arguments took, which differed
+    assert (unseen.seconds, unseen.known, unseen.sure) == (pytest.approx(2.1), False, False)
+    alone = await told(fit("f", 0.1, behind="import"))
+    assert not alone.known
+
+
+async def test_another_workflow_s_function_of_the_same_name_is_other_work(store: SQLiteStore):
+    def train(name: str) -> Job:
+        return job(name, "function", name="train", arguments={"n": 1})
+
+    point = [(Run(id="run", dag_id="dag", title="project A"), [train("old")])]
+    learnt = Durations()
+    await within_turn(store, lambda view: learnt.learn(view, [ended(job("k", "function", name="train"), 5.0)], 1.0))
+    await within_turn(store, lambda view: learnt.ranked(view, point))
+    await within_turn(store, lambda view: learnt.learn(view, [ended(train("old"), 5.0)], 1.0))
+    here, there = [
+        (await within_turn(store, lambda view, title=title: learnt.expect(view, [train(title)], title)))[0]
+        for title in ("project A", "project B")
+    ]
+    assert (here.known, there.known, there.seconds) == (True, False, 5.0)
+
+
+def test_a_time_limit_bounds_what_is_expected_and_is_all_that_is_known_of_new_work():
+    limited = Job(id="a", kind="node", spec=JobSpec(resources=Resources(time_limit_s=60.0)))
+    assert within_limit(Expected(), limited) == Expected(60.0, known=True, sure=True)
+    assert within_limit(Expected(90.0), limited) == Expected(60.0)
+    assert within_limit(Expected(30.0, known=True), limited) == Expected(30.0, known=True)
+    assert within_limit(Expected(), job("b")) == Expected()
+
+
+def test_the_time_for_which_a_job_was_paused_is_no_running_time():
+    paused = msgspec.structs.replace(ended(job("a"), 100.0).new, paused_s=90.0)
+    assert took_s(paused) == 10.0
+
+
+async def test_what_a_job_needs_is_read_however_many_that_is(store: SQLiteStore):
+    parts = [job(f"job-{i}", n=i) for i in range(1_200)]
+    whole = job("job-all", "toy.sum", needs=tuple(one.id for one in parts))
+    await store.add_jobs([*parts, whole])
+    await within_turn(store, lambda view: Durations().learn(view, [ended(whole, 3.0)], 1.0))
+    (told,) = await within_turn(store, lambda view: Durations().expect(view, [whole]))
+    assert told.known

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from physlab_mcp.artifacts.blobs import Blobs
@@ -18,6 +19,7 @@ from physlab_mcp.engine import expansion
 from physlab_mcp.engine import loop as loop_module
 from physlab_mcp.engine.loop import Loop
 from physlab_mcp.engine.retry import Rules
+from physlab_mcp.errors import RejectedError, UnavailableError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.handles import new_handle
@@ -239,6 +241,31 @@ async def test_a_sweep_that_is_served_from_the_cache_is_expanded_without_a_rest(
         assert third.counts == {"succeeded": 200}
         assert room.place.ran == 200, "all of the third came from the cache"
         assert len(room.seen) > 5, "others had their turn meanwhile"
+
+
+class Closed(Place):
+    """Says no: the first time that it is out of reach, later that it never takes such jobs."""
+
+    async def submit(self, batch: Submission) -> Mapping[str, Any]:
+        away = UnavailableError("Nobody answers there.")
+        never = RejectedError("Such jobs are too large for it.", remedy="Ask for less.")
+        self.ran += 1
+        self.unplace([one.job for one in batch.assignments])
+        return {one.job.id: away if one.job.attempt == 1 else never for one in batch.assignments}
+
+
+async def test_what_a_place_does_not_take_ends_with_its_reason(tmp_path: Path) -> None:
+    call = call_of(None, use_cache=False)
+    patient = Job(id=new_handle("job"), **{**call, "spec": msgspec.structs.replace(call["spec"], retries=1)})
+    async with running(Closed(slots=2), tmp_path) as room:
+        hasty = single()
+        await room.store.add_jobs([hasty, patient])
+        room.loop.wake()
+        await room.until_counted(JobState.FAILED, 2)
+        ends = {job.id: job.reason.text for job in await room.store.get_jobs([hasty.id, patient.id])}
+    assert "Nobody answers there" in ends[hasty.id]
+    assert "too large" in ends[patient.id]
+    assert room.place.ran >= 2
 
 
 def single() -> Job:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from physlab_mcp.engine.forecast import Task, forecast, lower_bound_s
 from physlab_mcp.engine.packing import InUse, Packer, Want, choose, longest_paths
 from physlab_mcp.errors import RequestError
-from physlab_mcp.schemas.capacity import Amount, amount_of, within
+from physlab_mcp.schemas.capacity import Amount, amount_of, can_never, size, within
 from physlab_mcp.schemas.job import Resources
 from physlab_mcp.schemas.schedule import read_schedule
 
@@ -150,7 +150,7 @@ def test_the_forecast_says_when_and_why():
     assert too_long is not None
     assert too_long.fails
     assert "longer than every window" in too_long.why
-    assert done.stuck["never"] == "it needs 1 core and 4 GPUs; there are 2 cores and 1 GPU"
+    assert done.stuck["never"] == "it needs 1 core and 4 GPUs; there are 2 cores and 1 GPU in all"
     assert done.stuck["waits for never"] == "what it needs does not end with success"
 
 
@@ -189,7 +189,27 @@ def test_resources_are_cut_to_what_there_is_and_each_cut_is_said():
     cut, told = within(Resources(cpu=16, memory_bytes=64 * GIB, gpu=2, degrade=True), NODE)
     assert (cut.cpu, cut.memory_bytes, cut.gpu) == (8, None, 1)
     assert told == [
-        "16 cores asked for; there are 8", "64 GiB of memory asked for; there are 32", "2 GPUs asked for; there are 1",
+        "16 cores asked for; there are 8", "64 GiB of memory asked for; there is 32 GiB",
+        "2 GPUs asked for; there is 1",
     ]  # fmt: skip
     assert within(Resources(cpu=8), NODE) == (Resources(cpu=8), [])
+    assert within(Resources(nodes=3), NODE) == (Resources(), ["3 machines asked for; there is 1"])
     assert amount_of(Resources(cpu=0.5, gpu=1)) == Amount(1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (1 << 40, "1024 GiB"), (10**12, "1000 GB (931 GiB)"), (6 * 10**9, "6 GB (5.59 GiB)"), (100 << 20, "100 MiB"),
+        (32 * GIB + 5, "32 GiB"), (0, "0 MiB"),
+    ],
+)  # fmt: skip
+def test_memory_is_told_as_people_write_it(count: int, told: str):
+    assert size(count) == told
+
+
+def test_what_must_have_more_than_all_there_is_can_never_run_now():
+    assert can_never(Resources(cpu=9), NODE)
+    assert can_never(Resources(memory_bytes=33 * GIB), NODE)
+    assert not can_never(Resources(cpu=9, degrade=True), NODE)
+    assert not can_never(Resources(), Amount(0.5))

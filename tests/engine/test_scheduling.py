@@ -12,7 +12,7 @@ import pytest
 
 from physlab_mcp.engine.forecast import forecast, tasks_of
 from physlab_mcp.engine.node_view import node_view
-from physlab_mcp.engine.utilisation import from_events, of_jobs
+from physlab_mcp.engine.utilisation import from_events, of_jobs, use_of
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
 from physlab_mcp.schemas.schedule import read_schedule
@@ -210,6 +210,14 @@ async def test_a_guess_refuses_nothing_but_what_is_known_to_be_too_long_is_refus
     machine.script = lambda _one: Outcome(seconds=11 * H, values={"value": 1})
     assert await lab.run_to_end(await lab.submit({"nodes": [node("a", 1)]})) == "succeeded"
     assert await lab.run_to_end(await lab.submit({"nodes": [node("a", 2)]}, schedule=NIGHTS)) == "succeeded"
+    for _ in range(2):  # seen once or twice it is an estimate: it runs, and what is at risk is written down
+        run = await lab.submit({"nodes": [node("a", 2)]}, schedule=NIGHTS, use_cache=False)
+        assert await lab.run_to_end(run) == "succeeded"
+        logs = [
+            e.data["text"] for e in await lab.store.events(subject=(await only_job(lab, run)).id) if e.kind == "log"
+        ]
+        assert len(logs) == 1
+        assert "longer than every window" in logs[0]
     again = await lab.submit({"nodes": [node("a", 2)]}, schedule=NIGHTS, use_cache=False)
     assert await lab.run_to_end(again) == "failed"
     assert "expected to take 11 h, longer than every window" in (await only_job(lab, again)).reason.text
@@ -230,3 +238,71 @@ async def test_the_forecast_of_waiting_jobs_is_what_the_engine_then_does(
     assert await lab.run_to_end(handle) == "succeeded"
     assert {one.id: one.starts_at for one in said.planned} == {job.id: job.started_at for job in await lab.jobs(handle)}
     assert said.use.busy_core_s == of_jobs(await lab.jobs(handle), slots=3).busy_core_s
+
+
+async def test_what_was_paused_is_learnt_told_and_counted_as_it_ran(
+    lab: VirtualLab, machine: ScriptedBackend, clock: VirtualClock
+):
+    machine.script = lambda _one: Outcome(seconds=H, values={"value": 1})
+    run = await lab.submit(ONE, use_cache=False)
+    await lab.pass_until(clock() + 600)
+    for hours in (11, 3):
+        await lab.request("pause", run)
+        await lab.pass_until(clock() + hours * H)
+        job = await only_job(lab, run)
+        assert of_jobs([job], slots=1, now=clock()).busy_core_s == pytest.approx(600)
+        await lab.request("resume", run)
+        await lab.settle()
+    assert await lab.run_to_end(run) == "succeeded"
+    job = await only_job(lab, run)
+    assert job.paused_s == 14 * H
+    (task,) = await tasks_of(lab.store, [job])
+    assert task.takes_s == pytest.approx(H)
+    used = of_jobs([job], slots=1)
+    assert (used.busy_core_s, used.span_s, used.peak) == (pytest.approx(H), 15 * H, 1)
+    body = (await lab.store.results([job.id]))[job.id]
+    result = node_view(job, body).result
+    assert result is not None
+    assert (result.meta["paused_s"], result.meta["duration_ms"]) == (14 * H, H * 1000)
+    (point,) = (await lab.store.outcomes([run]))[run]
+    assert point.paused_s == 14 * H
+    night = await lab.submit(ONE, schedule=NIGHTS, use_cache=False)
+    assert await lab.run_to_end(night) == "succeeded"
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+async def test_a_deadline_before_every_window_runs_in_time_whatever_is_known(
+    lab: VirtualLab, machine: ScriptedBackend, clock: VirtualClock, times: int
+):
+    machine.script = lambda _one: Outcome(seconds=H, values={"value": 1})
+    for _ in range(times):
+        assert await lab.run_to_end(await lab.submit(ONE, use_cache=False)) == "succeeded"
+    due = clock() + 5 * H
+    block = {**NIGHTS, "deadline": datetime.fromtimestamp(due, UTC).isoformat()}
+    run = await lab.submit(ONE, schedule=block, use_cache=False)
+    submitted = clock()
+    await lab.settle()
+    (task,) = await tasks_of(lab.store, await lab.jobs(run), schedule=read_schedule(block), since=submitted)
+    said = forecast([task], machine.capacity(), clock()).planned[0].starts_at
+    waiting = await only_job(lab, run)
+    clock.move_to(waiting.not_before + 0.25)  # an engine wakes a moment late
+    assert await lab.run_to_end(run) == "succeeded"
+    job = await only_job(lab, run)
+    assert said == waiting.not_before > submitted + H
+    assert job.ended_at < due
+
+
+async def test_the_use_of_cores_follows_a_capacity_that_changed(
+    lab: VirtualLab, machine: ScriptedBackend, clock: VirtualClock
+):
+    machine.script = lambda _one: Outcome(seconds=100.0, values={"value": 1})
+    handle = await lab.submit(ONE, sweep={"space": {"a.value": {"range": [1, 12, 1]}}}, use_cache=False)
+    for slots in (4, 1):
+        machine.slots = slots
+        await lab.pass_until(clock() + 150)
+    machine.slots = 2
+    assert await lab.run_to_end(handle) == "succeeded"
+    used = await use_of(lab.store, handle, here=2, most=100, now=clock())
+    assert (used.busy_core_s, used.peak) == (pytest.approx(1200), 4)
+    assert 0.85 <= used.share <= 1.0
+    assert 1 < used.slots < 4

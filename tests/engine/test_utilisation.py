@@ -204,3 +204,13 @@ def test_short_jobs_of_one_worker_end_when_the_next_one_begins() -> None:
     used = of_jobs(jobs, slots=1)
     assert (used.busy_core_s, used.share, used.peak) == (9.0, 1.0, 1.0)
     assert {row["slot"] for row in lanes(jobs)} == {0}
+
+
+def test_a_capacity_that_changes_is_counted_as_it_was_and_what_runs_beyond_it_is_clipped() -> None:
+    busy = [Busy(0, 20, 4)]
+    found = utilisation(busy, slots=[(-5.0, 4.0), (10.0, 2.0), (30.0, 8.0)])
+    assert (found.busy_core_s, found.slots, found.share, found.peak) == (80, 3.0, 1.0, 4)
+    grown = utilisation(busy, slots=[(5.0, 4.0), (10.0, 8.0)])
+    assert grown.share == pytest.approx(80 / 120)
+    assert utilisation(busy, slots=[(0.0, 0.0)]).share == 0.0
+    assert utilisation([Busy(0, 10, 2, part=0.25)], slots=2).share == pytest.approx(0.25)

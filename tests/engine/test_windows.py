@@ -112,11 +112,14 @@ def test_after_the_longest_wait_it_runs_or_fails(after: str, fails: bool):
 def test_a_deadline_leaves_time_to_run_and_ends_what_cannot_be_done_by_then():
     since = at("2026-11-25 12:00")
     due = calendar(**NIGHTS, deadline="2026-11-25T20:00:00")
-    assert due.gate(since, since=since, takes_s=3 * H).opens_at == at("2026-11-25 17:00")
-    assert due.gate(at("2026-11-25 17:00"), since=since, takes_s=3 * H).open
-    gate = due.gate(at("2026-11-25 17:01"), since=since, takes_s=3 * H)
-    assert gate.fail
-    assert "must end by Wed 2026-11-25 20:00" in gate.text
+    latest = due.gate(since, since=since, takes_s=3 * H).opens_at
+    assert at("2026-11-25 16:00") < latest < at("2026-11-25 17:00")  # with time for a late start and slower work
+    for late_s in (0.0, 0.5, 7200.0):  # whoever was told to wait is not refused for having waited
+        assert due.gate(latest + late_s, since=since, takes_s=3 * H).open
+    past = due.gate(at("2026-11-25 20:00"), since=since, takes_s=3 * H)
+    assert (past.fail, "must end by Wed 2026-11-25 20:00" in past.text, "has passed" in past.text) == (True, True, True)
+    never = due.gate(since, since=since, takes_s=9 * H)
+    assert (never.fail, "expected to take 9 h" in never.text) == (True, True)
 
 
 @pytest.mark.parametrize("policy", ["now", "priority"])
@@ -148,3 +151,37 @@ def test_a_time_is_waited_for_and_other_policies_wait_for_nothing():
     assert later.gate(at("2026-12-01 22:00"), since=now).open
     for policy in ("now", "priority"):
         assert Calendar(read_schedule({"policy": policy})).gate(now, since=now).open
+
+
+def test_the_last_moment_leaves_time_for_what_is_a_guess_what_is_unknown_and_what_comes_behind():
+    since = at("2026-11-25 12:00")
+    due = calendar(**NIGHTS, deadline="2026-11-25T20:00:00")
+    sure = due.gate(since, since=since, takes_s=H).opens_at
+    guessed = due.gate(since, since=since, takes_s=H, sure=False).opens_at
+    assert at("2026-11-25 17:50") < guessed < at("2026-11-25 18:00") < sure
+    assert due.gate(since, since=since).opens_at == at("2026-11-25 16:00")  # half of the time
+    assert due.gate(since, since=since, takes_s=H, path_s=3 * H).opens_at < guessed
+    assert due.gate(since, since=since, takes_s=H, path_s=20 * H).open  # no time is left to wait
+    refused = calendar(**NIGHTS, deadline="2026-11-25T20:00:00", after_max_wait="fail")
+    assert refused.gate(since, since=since, takes_s=H).opens_at == at("2026-11-25 19:00")
+    assert refused.gate(at("2026-11-25 19:00"), since=since, takes_s=H).fail
+
+
+def test_an_estimate_decides_when_but_refuses_nothing_and_says_what_is_at_risk():
+    now = at("2026-11-25 12:00")
+    guess = {"since": now, "takes_s": 12 * H, "sure": False}
+    gate = calendar(**NIGHTS).gate(now, **guess)
+    assert gate.opens_at == at("2026-11-25 22:00")
+    opened = calendar(**NIGHTS).gate(at("2026-11-25 22:00"), **guess)
+    assert (opened.open, "longer than every window" in opened.text, "an estimate" in opened.text) == (True, True, True)
+    late = at("2026-11-26 04:00")
+    strict = calendar(**NIGHTS, max_wait_hours=2, after_max_wait="fail")
+    assert strict.gate(late, since=late, takes_s=5 * H).opens_at == late + 2 * H  # it would fail then
+    assert strict.gate(late, since=late, takes_s=5 * H, sure=False).open
+    due = Calendar(read_schedule({"policy": "now", "deadline": "2026-11-25T13:00", "timezone": "Europe/Paris"}))
+    at_risk = due.gate(now, **guess)
+    assert (at_risk.open, "longer than up to its deadline" in at_risk.text) == (True, True)
+    both = calendar(**NIGHTS, deadline="2026-11-26T06:00:00").gate(at("2026-11-25 22:00"), **guess)
+    assert (both.open, both.text.count("expected to take")) == (True, 2)
+    later = {"policy": "at", "at": "2026-11-26T12:00", "deadline": "2026-11-26T13:00", "timezone": "Europe/Paris"}
+    assert not Calendar(read_schedule(later)).gate(now, **guess).fail

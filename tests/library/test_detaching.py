@@ -57,8 +57,8 @@ def program(text: str, folder: Path, data: Path) -> subprocess.CompletedProcess[
 
 def test_an_interrupted_wait_tells_the_id_and_the_sweep_goes_on(engine: Engine, tmp_path: Path):
     done = program(INTERRUPTED, tmp_path, engine._bridge._options["data_dir"])
-    assert "KeyboardInterrupt" in done.stderr
-    found = re.search(r"(sweep-\w+) goes on", done.stderr)
+    found = re.match(r"KeyboardInterrupt: (sweep-\w+) goes on\. Wait again: .*", done.stderr.splitlines()[-1])
+    assert "portal" not in done.stderr
     assert found is not None, done.stderr
     (tmp_path / "go").touch()
     assert engine.wait(found.group(1), timeout_s=DEADLINE_S).to_dataframe()["y"].tolist() == [1, 2]

@@ -91,7 +91,7 @@ def test_a_grid_is_extended_by_points_alone(engine, project):
 
 def test_criteria_that_name_no_metric_are_told(engine, project):
     made = ExperimentalWorkflow("criteria").add_task("t", lambda x: {"loss": x}).add_parameter_space({"x": [1, 2]})
-    results = run(engine, made.set_success_criteria("lossy < 1"))
+    results = run(engine, made.set_success_criteria("lossy < 1"), parallelism=1)
     (told,) = results.warnings
     assert "'lossy < 1'" in told
     assert "Metrics: t.loss." in told

@@ -47,5 +47,7 @@ def test_what_the_machine_has_not_is_left_out_by_the_engine_and_told_once(engine
 
 
 def test_what_is_required_and_not_there_is_refused(engine):
-    with pytest.raises(RejectedError, match="64 GPUs"):
+    with pytest.raises(RejectedError, match="'twice': 64 GPUs asked for; there are ") as told:
         engine.submit(swept(gpu=64, require=True))
+    assert told.value.field == "resources.twice"
+    assert "leave out `require`" in str(told.value)

@@ -100,3 +100,48 @@ def test_resources_are_read_and_left_out_by_the_engine_unless_they_are_required(
     assert node_resources("t", {"require": True}) == {}
     with pytest.raises(RequestError, match="no resource 'cpus'"):
         workflow().set_resource_requirements({"train": {"cpus": 4}})
+
+
+@pytest.mark.parametrize("work", ["", " ", [], b"ab", max])
+def test_what_is_no_work_names_its_task_at_once(work):
+    with pytest.raises(RequestError, match="The task 'odd'"):
+        ExperimentalWorkflow("w").add_task("odd", work)
+
+
+def test_several_defects_are_all_in_the_text_with_their_remedies():
+    made = workflow().add_task("score", load, depends_on=["trian"]).add_task("x", "quantum.slove")
+    made.add_parameter_space({"rat": [1]}, where="rate > 3")
+    with pytest.raises(RequestError) as told:
+        made.validate()
+    lines = str(told.value).splitlines()
+    assert lines[0] == "The workflow 'w' has 4 defects:"
+    assert "Did you mean 'train'?" in str(told.value)
+    assert "No point satisfies 'rate > 3'. Loosen it, or widen the space." in str(told.value)
+    assert len(told.value.details) == 4
+    for i in range(30):
+        made.add_task(f"t{i}", load, depends_on=["nobody"])
+    with pytest.raises(RequestError) as told:
+        made.validate()
+    assert "... and 14 more in `details`." in str(told.value)
+    assert len(told.value.details) == 34
+
+
+@pytest.mark.parametrize(
+    ("space", "block", "message"),
+    [
+        ({"rate": [1, 2]}, {"where": "rate > 3"}, "No point satisfies"),
+        ({"rate": [0, 1]}, {"derived": {"size": "1 / rate"}}, "division by zero"),
+        ({"rate": range(10_000), "size": range(10_000)}, {}, "100,000,000 points"),
+        ({"rate": [1]}, {"mode": "zap"}, "sweep.mode is 'zap'"),
+    ],
+)
+def test_the_points_are_checked_before_anything_runs(space, block, message):
+    made = ExperimentalWorkflow("w").add_task("load", load).add_task("train", train, depends_on=["load"])
+    made.add_parameter_space(space, **block)
+    with pytest.raises(RequestError, match=message) as told:
+        made.validate()
+    assert [one["code"] for one in told.value.details] == ["bad_sweep"]
+
+
+def test_validating_shows_no_bytes():
+    assert len(repr(workflow().validate())) < 200

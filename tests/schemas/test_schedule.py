@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import islice
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from physlab_mcp.errors import RequestError
@@ -49,6 +50,16 @@ def test_without_a_time_zone_this_machine_s_is_settled(monkeypatch: pytest.Monke
         ({"policy": "cron", "cron": "@daily", "deadline": "2030-01-01"}, "deadline", "one moment"),
         ({"policy": "now", "max_wait_hours": -1}, "max_wait_hours", "greater than or equal"),
         ({"policy": "now", "deadline": "soon"}, "deadline", "not a time"),
+        ({"policy": "now", "max_wait_hours": 4}, "max_wait_hours", "about windows"),
+        ({"policy": "at", "at": "2030-01-01", "after_max_wait": "fail"}, "after_max_wait", "policy is `at`"),
+        ({"policy": "priority", "must_fit_window": False}, "must_fit_window", "about windows"),
+        ({"policy": "at", "at": "9999-12-31T23:59:59", "timezone": "America/New_York"}, "at", "too far away"),
+        ({"policy": "now", "deadline": "0001-01-01", "timezone": "Asia/Tokyo"}, "deadline", "too far away"),
+        ({"policy": "now", "timezone": "../etc/passwd"}, "timezone", "is '../etc/passwd': '../etc/passwd' is not"),
+        ({"policy": "cron", "cron": "0 0 * * monkey"}, "cron", "'monkey'"),
+        ({"policy": "cron", "cron": "0 0 * * sat-sun"}, "cron", "write 6-7."),
+        ({"policy": "cron", "cron": "0 0 * * fri-tue"}, "cron", "write 5-7,1-2."),
+        ({"policy": "cron", "cron": "50-0 * * * *"}, "cron", "write 50-59,0."),
         ("now", "", "schedule is 'now', which is no object"),
     ],
 )
@@ -125,3 +136,9 @@ def test_a_line_that_is_none_is_refused(line: str):
 )
 def test_durations_are_said_in_words(seconds: float, text: str):
     assert span(seconds) == text
+
+
+def test_names_of_days_and_months_are_read_whole_or_by_three_letters():
+    assert cron_of("0 0 * January-mar Monday,wed") == msgspec.structs.replace(
+        cron_of("0 0 * 1-3 1,3"), text="0 0 * January-mar Monday,wed"
+    )

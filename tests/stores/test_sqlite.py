@@ -19,7 +19,7 @@ from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job, JobSpec
 from physlab_mcp.stores.base import JobQuery
-from physlab_mcp.stores.migrate import backup_path, is_older, migrate, newest, versions
+from physlab_mcp.stores.migrate import backup_path, is_older, lacking, migrate, newest, versions
 from physlab_mcp.stores.sqlite import SQLiteStore, file_system_of
 
 DEADLINE_S = 20
@@ -306,3 +306,15 @@ async def test_events_packed_by_another_process_in_the_middle_of_reading_are_not
     assert packed == [30]
     assert [event.seq for event in events] == list(range(1, 51))
     assert [event.seq for event in await store.events(limit=100)] == list(range(1, 51))
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE volumes", "ALTER TABLE results RENAME COLUMN size TO length"])
+def test_a_store_that_lacks_part_of_its_schema_is_refused_by_name(tmp_path, change):
+    path = tmp_path / "physlab.db"
+    asyncio.run(SQLiteStore(path).aclose())
+    connection = sqlite3.connect(path)
+    assert lacking(connection) == []
+    connection.execute(change)
+    connection.close()
+    with pytest.raises(ConflictError, match=f"says that it has schema {newest()}, but lacks (volumes|results.size)"):
+        SQLiteStore(path)

@@ -29,7 +29,7 @@ async def plans(lab: VirtualLab) -> list[PlanState]:
 async def test_each_occurrence_is_a_run_of_its_own_at_the_time_of_the_wall_clock(
     virtual_lab: VirtualLab, virtual_clock: VirtualClock
 ) -> None:
-    series = await virtual_lab.submit_series(ONE, NIGHTLY, use_cache=False)
+    series = await virtual_lab.submit_series(ONE, NIGHTLY)  # the same work each time, and none from the cache
     await virtual_lab.pass_until(virtual_clock() + 7 * DAY_S)
     found = await plans(virtual_lab)
     local = [datetime.fromtimestamp(one.plan.created_at, PARIS) for one in found]
@@ -41,6 +41,7 @@ async def test_each_occurrence_is_a_run_of_its_own_at_the_time_of_the_wall_clock
         (31, 22, 0),
     ]
     assert all(one.counts == {"succeeded": 1} for one in found)
+    assert len(virtual_lab.backend.ran) == 5
     assert len({one.plan.id for one in found}) == 5
     kept = await virtual_lab.store.get_series(series)
     assert kept is not None

@@ -31,8 +31,11 @@ async def held_lab(data_dir: Path, *, roots: list[Path], start_engine: bool) -> 
     try:
         lab = await asyncio.wait_for(opened, 60)
         yield lab
-        if start_engine:
-            await asyncio.wait_for(ask(lab.data, "stop"), 20)
     finally:
         over.set()
         await asyncio.wait_for(holder, 60)
+    # Last: while a client is there and a series lives, a stopped engine is started again; and it may be on its way up.
+    async with asyncio.timeout(20):
+        while (child := lab.engine.link._child) is not None and child.poll() is None:
+            await ask(lab.data, "stop")
+            await asyncio.sleep(0.02)

@@ -62,12 +62,52 @@ async def test_figures_come_as_artifacts_that_can_be_looked_at(live: Router) -> 
     plots = [{"type": "line", "x_axis": "x", "value": "value", "group_by": "k"}, {"type": "histogram"}]
     reply = await ask(live, method="analyze", run_id=sweep, metric="value", plots=plots)
     assert [one["name"] for one in reply.structured["figures"]] == ["line", "histogram"]
-    assert [link.uri for link in reply.links] == [one["uri"] for one in reply.structured["figures"]]
+    told = [*reply.structured["figures"], *reply.structured["files"]]
+    assert [link.uri for link in reply.links] == [one["uri"] for one in told]
+    assert [link.name for link in reply.links[2:]] == ["points.csv", "sweep.html"]
     sha256 = reply.links[0].uri.rsplit("/", 1)[1]
     shown = await live.call("distributed_collaboration", {"method": "artifact", "sha256": sha256, "as": "image"})
     assert not shown.is_error, shown.text
     assert shown.structured["media_type"] == "image/png"
     wrong = await error(live, method="analyze", run_id=sweep, plots=[{"type": "pie"}])
+    assert wrong["code"] == "invalid_request"
+
+
+async def test_fronts_and_comparisons_come_in_numbers_and_as_figures(live: Router) -> None:
+    sweep = await swept(live)
+    block = {"space": {"x": [1, 2, 3, 5], "k": [0, 1]}, "derived": {"p.value": "(x - 2) ** 2 + k / 4 + 1"}}
+    other = (await ask(live, method="run_dag", spec=SPEC, sweep=block, wait_s=25)).structured["sweep_id"]
+    plots = [
+        {"type": "pareto", "objectives": {"value": "min", "x": "max"}},
+        {"type": "comparison", "with": other},
+    ]
+    wrong = await error(live, method="analyze", run_id=sweep, metric="value", plots=plots)
+    assert wrong["field"] == "plots.0.objectives"
+    plots[0]["objectives"] = {"value": "min", "duration_s": "min"}
+    reply = await ask(live, method="analyze", run_id=sweep, metric="value", plots=plots)
+    told = reply.structured["analysis"]
+    assert told["fronts"][0]["front"][-1]["values"]["value"] >= told["fronts"][0]["front"][0]["values"]["value"] == 0
+    one = told["comparisons"][0]
+    assert (one["with"], one["shared_points"]) == (other, 8)
+    assert (one["metrics"]["value"]["difference"], one["metrics"]["value"]["difference_95"]) == (1.0, [1.0, 1.0])
+    assert [one["name"] for one in reply.structured["figures"]] == ["pareto", "comparison"]
+    assert f"value in {other} less here: 1.0" in reply.text
+    assert "Front of value min" in reply.text
+    lost = await error(live, method="analyze", run_id=sweep, plots=[{"type": "comparison", "with": "sweep-none"}])
+    assert lost["code"] == "not_found"
+    run = (await ask(live, method="run_dag", spec=SPEC, wait_s=20)).structured["run_id"]
+    lost = await error(live, method="analyze", run_id=sweep, plots=[{"type": "comparison", "with": run}])
+    assert (lost["code"], lost["field"]) == ("invalid_request", "with")
+
+
+async def test_bare_words_are_understood_where_a_list_is_asked_for(live: Router) -> None:
+    sweep = await swept(live)
+    reply = await ask(live, method="analyze", run_id=sweep, metric="value", group_by="k", plots=["line"])
+    assert [one["group"] for one in reply.structured["analysis"]["groups"]] == [{"k": 1}, {"k": 0}]
+    assert [one["name"] for one in reply.structured["figures"]] == ["line"]
+    again = await ask(live, method="analyze", run_id=sweep, metric="value", plots={"type": "histogram"})
+    assert [one["name"] for one in again.structured["figures"]] == ["histogram"]
+    wrong = await error(live, method="analyze", run_id=sweep, plots=[3])
     assert wrong["code"] == "invalid_request"
 
 

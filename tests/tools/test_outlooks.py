@@ -52,6 +52,18 @@ async def test_without_sweep_and_schedule_there_is_no_outlook(router: Router) ->
     assert "outlook" not in await answer(router, RUNS, method="validate_dag", spec=ONE)
 
 
+@pytest.mark.parametrize("more", [{}, {"sweep": SPACE}, {"schedule": LATER}])
+async def test_what_the_machine_has_not_is_a_defect_where_it_must_be_there(
+    router: Router, more: dict[str, Any]
+) -> None:
+    for require in (True, False):
+        wish = {"cpu": 1000, "require": require}
+        spec = {"nodes": [{**ONE["nodes"][0], "resources": wish}]}
+        body = await answer(router, RUNS, method="validate_dag", spec=spec, **more)
+        assert body["ok"] is not require
+        assert [one["field"] for one in body["errors"]] == (["nodes.a.resources.cpu"] if require else [])
+
+
 async def test_a_file_that_a_node_reads_is_not_stored_for_an_outlook(router: Router, tmp_path: Any) -> None:
     table = tmp_path / "table.csv"
     table.write_text("x,y\n1,2\n3,4\n")

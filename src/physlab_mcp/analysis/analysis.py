@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from physlab_mcp.analysis import choose, columns, effects, optimum, statistics
-from physlab_mcp.analysis.choose import FigureRequest
+from physlab_mcp.analysis import choose, columns, comparison, declared, effects, optimum, pareto, statistics
 from physlab_mcp.analysis.figures.chart import Chart
-from physlab_mcp.analysis.quantities import counted, listed, shorten
+from physlab_mcp.analysis.quantities import listed, shorten
+from physlab_mcp.analysis.request import FigureRequest
 from physlab_mcp.analysis.table import SUCCEEDED
+from physlab_mcp.errors import RequestError
 
 _EFFECTS = 8
 _PAIRS = 3
@@ -38,12 +39,13 @@ class Analysis:
     timeline: tuple[Mapping[str, Any], ...] = ()
     slots: int | None = None
     places: tuple[str, ...] = ()  # which request each of `plots` comes from, such as "plots.0"
+    others: Mapping[str, Any] = field(default_factory=dict[str, Any])  # tables of the sweeps that it is compared with
 
     def charts(self) -> list[Chart]:
         """The figures asked for, or those that suit; drawn when they are rendered."""
         return choose.charts(
             self.table, self.metric, maximize=self.maximize, plots=self.plots, timeline=self.timeline, slots=self.slots,
-            places=self.places,
+            places=self.places, others=self.others,
         )  # fmt: skip
 
     def dashboard(self, title: str = "") -> str:
@@ -57,16 +59,19 @@ def analyse(
     df: Any,
     *,
     metric: str | None = None,
-    maximize: bool = True,
+    maximize: bool | None = None,
     group_by: Sequence[str] | str | None = None,
     plots: Sequence[Mapping[str, Any] | FigureRequest | str] | None = None,
     timeline: Iterable[Mapping[str, Any]] = (),
     slots: int | None = None,
+    others: Mapping[str, Any] | None = None,
 ) -> Analysis:
-    """Statistics, best point and effects of `metric` (the only numeric one, if not named) over the table of a sweep.
+    """Statistics, best point and effects of `metric` over the table of a sweep.
 
-    `plots` are figure requests (default: those that suit the table, `[]`: none); `timeline` and `slots` are what a
-    utilisation timeline is made of.
+    Without a name it is the first declared result, else the only numeric metric, else the first objective of a front in
+    `plots`; without `maximize`, what was declared of it says what is better. `plots` are figure requests (default: those
+    that suit the table, `[]`: none); fronts and comparisons among them are told in numbers too. `timeline` and `slots` are
+    what a utilisation timeline is made of, `others` the tables of the sweeps that comparisons name.
 
     Raises:
         RequestError: an unknown metric, column or figure; the message names the nearest.
@@ -75,13 +80,16 @@ def analyse(
     rows = tuple(timeline)
     told = statistics.failures(df, 2)
     errors = [{**one, "error": shorten(one["error"], 100)} for one in told["errors"]]
-    df, mixed = _with_numbers(df, metric)
+    df = columns.numbers_alone(df)
     if metric is None and not _some_numbers(df):
-        return _without_numbers(df, maximize, counts=told["counts"], errors=errors, rows=rows, slots=slots)
-    name = columns.metric_of(df, metric)
+        return _without_numbers(df, maximize is not False, counts=told["counts"], errors=errors, rows=rows, slots=slots)
+    asked = [] if plots is None else [choose.read_placed(at, one) for at, one in enumerate(plots)]
+    name, maximize = _subject(df, metric, maximize, asked)
     grouped = statistics.grouping(df, group_by)
     found = effects.effects(df, name)
-    requests = choose.placed(df, plots, name, maximize=maximize, timeline=bool(rows), known=found)
+    requests = choose.placed(
+        df, None if plots is None else asked, name, maximize=maximize, timeline=bool(rows), known=found
+    )
     summary = statistics.describe(df, name)
     groups = (
         [statistics.describe(part, name, group=group) for group, part in statistics.parts(df, grouped)]
@@ -92,6 +100,7 @@ def analyse(
     numbers: dict[str, Any] = {
         "metric": name,
         "maximize": maximize,
+        **({"unit": unit} if (unit := declared.unit_of(df, name)) else {}),
         "points": told["counts"],
         "statistics": _described(summary),
     }
@@ -109,9 +118,12 @@ def analyse(
         ]
         if len(groups) > _GROUPS:
             numbers["more_groups"] = len(groups) - _GROUPS
+    beside = _beside(df, name, requests, others or {})
+    numbers |= beside
     if errors:
         numbers["errors"] = errors
-    notes = [*mixed, *(shorten(one, 160) for one in found.notes[:3])]
+    mixed = columns.not_numbers(df, name)
+    notes = [*([mixed] if mixed else []), *(shorten(one, 160) for one in found.notes[:3])]
     if not summary.n:
         notes = [*_no_metric(df, name), *notes]
     if notes:
@@ -129,7 +141,38 @@ def analyse(
         places=tuple(place for place, _ in requests),
         timeline=rows,
         slots=slots,
+        others=others or {},
     )
+
+
+def _subject(df: Any, metric: str | None, maximize: bool | None, asked: Sequence[FigureRequest]) -> tuple[str, bool]:
+    """The metric that the analysis is about, and whether more of it is better."""
+    try:
+        name = columns.metric_of(df, metric)
+    except RequestError:
+        first = next((one.objectives for one in asked if one.type == "pareto" and one.objectives), None)
+        if metric is not None or first is None:
+            raise
+        name, sense = next(iter(pareto.objectives_of(df, first).items()))
+        return name, sense == "max" if maximize is None else maximize
+    return name, declared.better(df, name, maximize)
+
+
+def _beside(
+    df: Any, metric: str, requests: Sequence[tuple[str, FigureRequest]], others: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Fronts and comparisons that were asked for, in numbers."""
+    found: dict[str, list[Any]] = {}
+    for place, one in requests:
+        with choose.placing(place):
+            if one.type == "pareto":
+                found.setdefault("fronts", []).append(pareto.told(df, one.objectives))
+            elif one.type == "comparison" and one.other is not None and one.other in others:
+                of = [columns.metric_of(df, one.value or metric, "value")]
+                made = comparison.compare(df, others[one.other], of)
+                told = comparison.told(made, one.other)
+                found.setdefault("comparisons", []).append(told | ({"notes": [*made.notes]} if made.notes else {}))
+    return dict(found)
 
 
 def _without_numbers(
@@ -146,26 +189,6 @@ def _without_numbers(
     numbers["notes"] = ["No point gave a number.", *_no_metric(df, None)]
     plots = (FigureRequest(type="utilisation"),) if rows else ()
     return Analysis(numbers, df, None, maximize, None, None, None, plots=plots, timeline=rows, slots=slots)
-
-
-def _with_numbers(df: Any, metric: str | None) -> tuple[Any, list[str]]:
-    """The table with the numbers alone of a metric whose values are not all of them, and a note on what is left out.
-
-    Without a name, every such metric, where none is a number throughout.
-    """
-    names = columns.names_in(df, "metrics")
-    if metric is not None:
-        wanted = [one for one in (metric, df.attrs.get("full_names", {}).get(metric)) if one in names]
-    else:
-        wanted = [] if _some_numbers(df) else names
-    notes: list[str] = []
-    for name in wanted:
-        made = columns.numbers_of(df, name)
-        if made is not df:
-            lost = int(made[name].isna().sum() - df[name].isna().sum())
-            notes.append(f"{name}: {counted(lost, 'value')} that are no numbers count as missing.")
-            df = made
-    return df, notes
 
 
 def _some_numbers(df: Any) -> bool:

@@ -5,77 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from physlab_mcp.analysis import columns, effects, statistics
+from physlab_mcp.analysis import columns, declared, effects, statistics
 from physlab_mcp.analysis.effects import Effects
 from physlab_mcp.analysis.figures import chart
 from physlab_mcp.analysis.figures.chart import Chart
+from physlab_mcp.analysis.figures.line import MOST_LINES
+from physlab_mcp.analysis.request import AUTO, FigureRequest, read_request
 from physlab_mcp.errors import RequestError
 
-AUTO = "auto"
-_ALIASES = {
-    "heat_map": "heatmap", "line_with_bands": "line", "lines": "line", "parallel": "parallel_coordinates",
-    "pairs": "scatter_matrix", "scatter": "scatter_matrix", "distribution": "histogram", "best_so_far": "convergence",
-    "utilization": "utilisation", "timeline": "utilisation", "utilisation_timeline": "utilisation", "utilization_timeline": "utilisation",
-}  # fmt: skip
-
-
-class FigureRequest(BaseModel):
-    """A figure that a user asks for; what is left out is chosen from the table."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    type: str
-    x_axis: str | None = Field(default=None, description="heatmap, line: a parameter")
-    y_axis: str | None = Field(default=None, description="heatmap: a parameter")
-    value: str | None = Field(default=None, description="a metric; default the sweep's, or the only one")
-    facet_by: list[str] = Field(default_factory=list, max_length=2, description="heatmap: one panel for each level")
-    group_by: str | None = Field(default=None, description="line: one line for each level")
-    columns: list[str] = Field(default_factory=list, description="parallel_coordinates, scatter_matrix: which ones")
-    maximize: bool | None = Field(default=None, description="parallel_coordinates, convergence: what is better")
-    title: str = ""
-
-
-def read_request(request: Mapping[str, Any] | FigureRequest | str, *, auto: bool = False) -> FigureRequest:
-    """A request with its type in our words; a bare text is a type. The type "auto" is for all that suit, where it may be.
-
-    Raises:
-        RequestError: an unknown field or type; the message names the nearest.
-
-    """
-    body = {"type": request} if isinstance(request, str) else request
-    if isinstance(body, Mapping):
-        try:
-            body = FigureRequest.model_validate(body)
-        except ValidationError as error:
-            raise _unreadable(body, error) from None
-    kind = body.type.strip().lower().replace(" ", "_").replace("-", "_")
-    kind = _ALIASES.get(kind, kind)
-    types = _ALL_TYPES if auto else _TYPES
-    if kind not in types:
-        near = get_close_matches(kind, types, n=1, cutoff=0.0)[0]
-        raise RequestError(
-            f"There is no figure {body.type!r}; the nearest is {near!r}.", field="type", got=body.type, remedy=f"Use one of: {', '.join(types)}."
-        )  # fmt: skip
-    return body.model_copy(update={"type": kind})
-
-
-def _unreadable(body: Mapping[str, Any], error: ValidationError) -> RequestError:
-    first = error.errors(include_url=False, include_context=False)[0]
-    name = ".".join(str(one) for one in first["loc"])
-    known = list(FigureRequest.model_fields)
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        return RequestError(
-            f"A figure has no field {name!r}; the nearest is {near!r}.", field=name, got=body[name], remedy=f"Use: {', '.join(known)}."
-        )  # fmt: skip
-    return RequestError(
-        f"figure.{name}: {first['msg']}.", field=name, got=first.get("input"), remedy=f"Use: {', '.join(known)}."
-    )
+MOST_FURTHER = 3  # metrics beside the first that get a figure where none was named
 
 
 def make(
@@ -84,41 +24,72 @@ def make(
     *,
     name: str | None = None,
     metric: str | None = None,
-    maximize: bool = True,
+    maximize: bool | None = None,
     timeline: Iterable[Mapping[str, Any]] = (),
     slots: int | None = None,
+    others: Mapping[str, Any] | None = None,
 ) -> Chart:
     """The chart of one request, called `name`; `metric` and `maximize` fill in what it leaves out.
 
-    `timeline` are the rows of a utilisation timeline (`slot`, `started_at`, `ended_at`, in seconds since the epoch).
+    Without `maximize`, and for another metric than `metric`, the direction is the declared one. `timeline` are the rows of a
+    utilisation timeline (`slot`, `started_at`, `ended_at`, in seconds since the epoch), `others` the tables of other
+    sweeps by their ids, for a comparison.
 
     Raises:
-        RequestError: the request is malformed, or names a column that is not there.
+        RequestError: the request is malformed, or names a column that is not there, or there is no timeline for it.
 
     """
     asked = read_request(request)
+    df = columns.numbers_alone(df)
     if asked.type == "utilisation":
-        from physlab_mcp.analysis.figures.utilisation import utilisation
-
-        made = utilisation(timeline, slots=slots, title=asked.title)
+        made = _utilisation(list(timeline), slots, asked.title)
+    elif asked.type == "pareto":
+        made = _pareto(df, asked)
     else:
         value = columns.metric_of(df, asked.value or metric, "value")
-        better = maximize if asked.maximize is None else asked.maximize
-        made = _MAKERS[asked.type](df, asked.model_copy(update={"value": value, "maximize": better}))
+        asked = asked.model_copy(update={"value": value, "maximize": _better(df, asked, value, metric, maximize)})
+        made = _comparison(df, asked, others or {}) if asked.type == "comparison" else _MAKERS[asked.type](df, asked)
     return made if name is None else replace(made, name=name)
 
 
+def _better(df: Any, asked: FigureRequest, value: str, metric: str | None, maximize: bool | None) -> bool:
+    """What is better of `value`: as its request says; what was said of `metric` holds of another where nothing was declared."""
+    if asked.maximize is not None:
+        return asked.maximize
+    said = declared.declared(df).get(value, {}).get("maximize")
+    another = metric is not None and value not in (metric, df.attrs.get("full_names", {}).get(metric))
+    return declared.better(df, value, said if another and said is not None else maximize)
+
+
+def _utilisation(rows: list[Mapping[str, Any]], slots: int | None, title: str) -> Chart:
+    from physlab_mcp.analysis.figures.utilisation import utilisation
+
+    if not rows:
+        raise RequestError(
+            "There is no timeline to draw: nothing has run yet, or none was given.", field="type", got="utilisation",
+            remedy="Ask again once something has run; in Python give `timeline`, or plot the results of an engine.",
+        )  # fmt: skip
+    return utilisation(rows, slots=slots, title=title)
+
+
 def suitable(
-    df: Any, metric: str | None = None, *, maximize: bool = True, timeline: bool = False, known: Effects | None = None
+    df: Any,
+    metric: str | None = None,
+    *,
+    maximize: bool | None = None,
+    timeline: bool = False,
+    known: Effects | None = None,
 ) -> list[FigureRequest]:
     """The figures that show this table best: by how many parameters vary, their types and their numbers of levels.
 
     One parameter: a line with bands. Two and more: a heatmap of the two that matter most (in panels by a third with at most
-    6 levels), a line along the first of them, and parallel coordinates from three on. Parameters with a continuum of values,
+    6 levels), a line along the first of them (one for each of at most 10 levels of the next), and parallel coordinates from three on. Parameters with a continuum of values,
     or several numeric metrics: a scatter matrix. A histogram and the convergence from three points on. `known` are the
     effects of this metric, where they were computed before.
     """
+    df = columns.numbers_alone(df)
     value = columns.metric_of(df, metric)
+    maximize = declared.better(df, value, maximize)
     shown = _by_weight(df, known or effects.effects(df, value))
     picked: list[FigureRequest] = []
 
@@ -129,7 +100,7 @@ def suitable(
         rest = [one for one in shown[2:] if len(columns.levels(df[one])) <= 6]
         pick("heatmap", x_axis=shown[0], y_axis=shown[1], facet_by=rest[:1])
     if shown:
-        few = [one for one in shown[1:] if len(columns.levels(df[one])) <= 6]
+        few = [one for one in shown[1:] if len(columns.levels(df[one])) <= MOST_LINES]
         pick("line", x_axis=shown[0], group_by=few[0] if few else None)
     if len(shown) >= 3:
         pick("parallel_coordinates")
@@ -148,11 +119,12 @@ def charts(
     df: Any,
     metric: str | None = None,
     *,
-    maximize: bool = True,
+    maximize: bool | None = None,
     plots: Sequence[Mapping[str, Any] | FigureRequest | str] | None = None,
     timeline: Iterable[Mapping[str, Any]] = (),
     slots: int | None = None,
     places: Sequence[str] = (),
+    others: Mapping[str, Any] | None = None,
 ) -> list[Chart]:
     """The charts of the requests `plots`, or of those that suit; names are made unique.
 
@@ -163,13 +135,14 @@ def charts(
 
     """
     rows = list(timeline)
+    df = columns.numbers_alone(df)
     made: list[Chart] = []
     asked = placed(df, plots, metric, maximize=maximize, timeline=bool(rows))
     if places:
         asked = [(place, one) for place, (_, one) in zip(places, asked, strict=True)]
     for place, request in asked:
-        with _at(place):
-            one = make(df, request, metric=metric, maximize=maximize, timeline=rows, slots=slots)
+        with placing(place):
+            one = make(df, request, metric=metric, maximize=maximize, timeline=rows, slots=slots, others=others)
         same = sum(other.kind == one.kind for other in made)
         made.append(replace(one, name=f"{one.name}_{same + 1}") if same else one)
     return made
@@ -180,7 +153,7 @@ def placed(
     plots: Sequence[Mapping[str, Any] | FigureRequest | str] | None,
     metric: str | None,
     *,
-    maximize: bool,
+    maximize: bool | None = None,
     timeline: bool,
     known: Effects | None = None,
 ) -> list[tuple[str, FigureRequest]]:
@@ -197,7 +170,7 @@ def placed(
     suits: set[str] = set()
     for at, request in enumerate([AUTO] if plots is None else plots):
         place = f"plots.{at}"
-        with _at(place):
+        with placing(place):
             asked = read_request(request, auto=True)
             if asked.type == AUTO:
                 better = maximize if asked.maximize is None else asked.maximize
@@ -212,7 +185,7 @@ def placed(
 
 
 @contextmanager
-def _at(place: str) -> Generator[None]:
+def placing(place: str) -> Generator[None]:
     """Errors within tell the field below `place`."""
     try:
         yield
@@ -300,6 +273,70 @@ def _convergence(df: Any, asked: FigureRequest) -> Chart:
     return convergence(df, asked.value or "", maximize=asked.maximize is not False, title=asked.title)
 
 
+def _pareto(df: Any, asked: FigureRequest) -> Chart:
+    from physlab_mcp.analysis.figures.front import front
+    from physlab_mcp.analysis.pareto import objectives_of
+
+    return front(df, objectives_of(df, asked.objectives), title=asked.title)
+
+
+def _comparison(df: Any, asked: FigureRequest, others: Mapping[str, Any]) -> Chart:
+    from physlab_mcp.analysis.comparison import compare
+    from physlab_mcp.analysis.figures.difference import difference
+
+    if asked.other is None or asked.other not in others:
+        raise RequestError(
+            f"There is no table of the other sweep, {asked.other!r}.", field="with", got=asked.other,
+            remedy='Name the sweep to compare with: {"type": "comparison", "with": "sweep-…"}.',
+        )  # fmt: skip
+    value = asked.value or ""
+    found = compare(df, others[asked.other], [value])
+    names = (str(df.attrs.get("sweep_id") or "this sweep"), asked.other)
+    return difference(found, value, names, label=chart.measured(df, value), title=asked.title)
+
+
+def read_placed(at: int, request: Mapping[str, Any] | FigureRequest | str) -> FigureRequest:
+    """The request at a place of `plots`, read; an error tells the place.
+
+    Raises:
+        RequestError: it is malformed; `field` tells which.
+
+    """
+    with placing(f"plots.{at}"):
+        return read_request(request, auto=True)
+
+
+def compared(plots: Iterable[Mapping[str, Any] | FigureRequest | str]) -> list[str]:
+    """The sweeps that comparisons among the requests name, each once.
+
+    Raises:
+        RequestError: a request is malformed; `field` tells which.
+
+    """
+    read = [read_placed(at, request) for at, request in enumerate(plots)]
+    return list(dict.fromkeys(one.other for one in read if one.type == "comparison" and one.other))
+
+
+def overview(df: Any, metric: str | None = None, *, maximize: bool | None = None) -> list[Chart]:
+    """The figures that suit a table where no metric need be named: of the first, and the leading one of up to 3 further.
+
+    The metrics are the declared results; without any, all that are numbers, in their order.
+
+    Raises:
+        RequestError: the metric is unknown, or there is no number.
+
+    """
+    df = columns.numbers_alone(df)
+    there = [one for one in statistics.numeric_metrics(df) if df[one].notna().any()]
+    plain = [one for one in there if not columns.is_category(df[one])] or there
+    wanted = [one for one in declared.declared(df) if columns.is_numeric(df[one])] or plain
+    named = metric if metric is not None or not wanted else wanted[0]
+    asked = suitable(df, named, maximize=maximize)
+    for one in wanted[1 : MOST_FURTHER + 1] if metric is None else ():
+        asked += suitable(df, one, maximize=maximize)[:1]
+    return charts(df, named, maximize=maximize, plots=asked)
+
+
 _MAKERS: dict[str, Callable[[Any, FigureRequest], Chart]] = {
     "heatmap": _heatmap,
     "line": _line,
@@ -308,5 +345,3 @@ _MAKERS: dict[str, Callable[[Any, FigureRequest], Chart]] = {
     "histogram": _histogram,
     "convergence": _convergence,
 }
-_TYPES = (*_MAKERS, "utilisation")
-_ALL_TYPES = (*_TYPES, AUTO)

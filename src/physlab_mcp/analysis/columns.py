@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
+from physlab_mcp.analysis.declared import declared
 from physlab_mcp.analysis.quantities import number_text, shorten
 from physlab_mcp.analysis.table import SUCCEEDED
 from physlab_mcp.errors import RequestError
 
-_GREATEST = 1.797e308  # beyond, an integer is no double
+GREATEST = 1.797e308  # beyond, an integer is no double
+_LOOK = "Look at `failures` of the results, or at the errors of the points."
 MOST_LEVELS = 40
 """A numeric parameter with more different values than this counts as continuous."""
 _REPEATS = re.compile(
@@ -92,48 +94,88 @@ def column_of(df: Any, name: Any, field: str, *, among: Sequence[str] | None = N
 
 
 def metric_of(df: Any, name: str | None, field: str = "metric") -> str:
-    """A metric's column (`duration_s` and derived parameters count too); without a name, the only numeric metric.
+    """A metric's column (`duration_s` and derived parameters count too).
+
+    Without a name: the first declared result that is a number, else the only numeric metric.
 
     Raises:
-        RequestError: there is no such metric, it holds no numbers, or none was named where there are several.
+        RequestError: there is no such metric, it holds no numbers, none was named where there are several, or no point
+            succeeded that could have given it.
 
     """
     metrics = names_in(df, "metrics")
     numeric = [one for one in metrics if is_numeric(df[one])]
-    numbers = [one for one in numeric if not is_category(df[one])] or numeric
-    if name is None and len(numbers) == 1:
-        return numbers[0]
-    remedy = f"Choose one of: {shorten(', '.join(numeric), 400)}." if numeric else _why_no_number(df)
+    whole = [one for one in numeric if one not in df.attrs.get("not_numbers", {})]
+    numbers = [one for one in whole if not is_category(df[one])] or whole or numeric
+    told = [one for one in declared(df) if one in df.columns and is_numeric(df[one]) and df[one].notna().any()]
+    if name is None and (told or len(numbers) == 1):
+        return told[0] if told else numbers[0]
+    why = none_succeeded(df)
+    remedy = f"Choose one of: {shorten(', '.join(numeric), 400)}." if numeric else "Let a task return a number."
     if name is None:
-        raise RequestError(
-            f"{field} is needed: the table has {len(numbers)} numeric metrics.", field=field, got=None, remedy=remedy
-        )
+        told_of = f"{field} is needed: the table has {len(numbers)} numeric metrics."
+        raise RequestError(why or told_of, field=field, got=None, remedy=_LOOK if why else remedy)
     others = [one for one in ("duration_s", *names_in(df, "derived")) if one in df.columns]
+    if why and not metrics and name not in others:
+        raise RequestError(f"There is no {name!r}: {why[0].lower()}{why[1:]}", field=field, got=name, remedy=_LOOK)
     found = column_of(df, name, field, among=[*metrics, *others])
     if not is_numeric(df[found]):
         raise RequestError(f"{field}: {found!r} holds no numbers.", field=field, got=name, remedy=remedy)
     return found
 
 
-def _why_no_number(df: Any) -> str:
-    """What to do where no metric is a number."""
-    done = int((df["state"] == SUCCEEDED).sum()) if "state" in df.columns else len(df)
-    return "Let a task return a number." if done else f"None of {len(df)} points succeeded; look at their errors."
+def none_succeeded(df: Any) -> str:
+    """How the points stand where none succeeded, with the first error; empty where one did."""
+    if "state" not in df.columns or (df["state"] == SUCCEEDED).any():
+        return ""
+    if not len(df):
+        return "The sweep has no points yet."
+    counts = df["state"].value_counts()
+    how = "All points failed" if counts.get("failed", 0) == len(df) else "No point succeeded"
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    bad = df[df["error"].notna()]
+    first = (
+        f"; the first error, at {bad['point'].iloc[0]}: {shorten(str(bad['error'].iloc[0]), 300)}" if len(bad) else ""
+    )
+    text = f"{how} ({states}){first}"
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def numbers_of(df: Any, name: str) -> Any:
     """The table with the numbers alone of a metric that also gave other things; the table itself where that is not so.
 
-    Booleans beside numbers, texts and the like become missing.
+    Booleans beside numbers, texts and the like become missing; `attrs["not_numbers"]` says by column how many, and at
+    which point the first.
     """
     if df[name].dtype.kind != "O":
         return df
-    kept = [one if isinstance(one, int | float) and not isinstance(one, bool) else None for one in df[name].tolist()]
+    cells = cells_of(df[name])
+    kept = [one if isinstance(one, int | float) and not isinstance(one, bool) else None for one in cells]
     if all(one is None for one in kept):
         return df
     made = df.assign(**{name: _as_doubles(kept)})
     made.attrs = dict(df.attrs)
+    lost = [at for at, one in enumerate(cells) if one is not None and kept[at] is None]
+    if lost:
+        first = str(df["point"].iloc[lost[0]]) if "point" in df.columns else ""
+        made.attrs["not_numbers"] = {**df.attrs.get("not_numbers", {}), name: [len(lost), first]}
     return made
+
+
+def numbers_alone(df: Any) -> Any:
+    """The table with the numbers alone of every metric that gave any; the table itself where that is so already."""
+    for name in names_in(df, "metrics"):
+        df = numbers_of(df, name)
+    return df
+
+
+def not_numbers(df: Any, name: str) -> str:
+    """What `numbers_alone` left out of a metric, as a sentence; empty where nothing."""
+    count, first = df.attrs.get("not_numbers", {}).get(name, (0, ""))
+    if not count:
+        return ""
+    are = "value is no number and counts" if count == 1 else "values are no numbers and count"
+    return f"{name}: {count} {are} as missing" + (f"; the first is at {first}." if first else ".")
 
 
 def _as_doubles(values: Sequence[float | None]) -> Any:
@@ -142,7 +184,7 @@ def _as_doubles(values: Sequence[float | None]) -> Any:
     made = np.full(len(values), np.nan)
     for at, one in enumerate(values):
         if one is not None:
-            made[at] = np.sign(float(one > 0) - 0.5) * np.inf if abs(one) > _GREATEST else float(one)
+            made[at] = np.sign(float(one > 0) - 0.5) * np.inf if abs(one) > GREATEST else float(one)
     return made
 
 
@@ -206,6 +248,17 @@ def is_log(values: Sequence[Any]) -> bool:
         return bool(steps[-1] > 100 * steps[0] and np.median(steps) < 0.1 * steps[-1])
     even, even_log = (np.std(one) / np.mean(one) for one in (np.diff(steps), np.diff(np.log(steps))))
     return bool(even_log < 0.5 * even)
+
+
+def over_decades(values: Any) -> bool:
+    """Whether values of a metric (n,) are shown in their logarithm: all above 0, over two decades, most of them small."""
+    import numpy as np
+
+    shown = values[np.isfinite(values)]
+    if shown.size < 3:
+        return False
+    low, high = float(shown.min()), float(shown.max())
+    return low > 0 and high / 100 > low and float(np.median(shown)) < 0.1 * high
 
 
 def cut_short(text: str, limit: int) -> str:

@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from physlab_mcp.analysis import columns, statistics
+from physlab_mcp.analysis import columns, declared, statistics
 from physlab_mcp.analysis.figures.chart import FORMATS, Chart, Drawing
 from physlab_mcp.analysis.optimum import plain
 from physlab_mcp.analysis.quantities import counted, number_text
@@ -84,7 +84,12 @@ def _summary(df: Any, summary: dict[str, Any]) -> str:
     best = summary.get("best")
     if best:
         where = ", ".join(f"{name} = {columns.level_text(value)}" for name, value in best["params"].items())
-        rows += [(f"Best {summary['metric']}", f"{number_text(best['value'], 6)} at {where} ({best['point']})")]
+        rows += [
+            (
+                f"Best {declared.label(df, summary['metric'])}",
+                f"{number_text(best['value'], 6)} at {where} ({best['point']})",
+            )
+        ]
     effects = summary.get("effects")
     if effects:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in effects["main"].items())
@@ -101,7 +106,7 @@ def _statistics(df: Any) -> str:
     lines = ["<tr>" + "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr>"]
     for name in statistics.numeric_metrics(df):
         about = statistics.describe(df, name)
-        cells = [getattr(about, head) for head in heads]
+        cells = [declared.label(df, name), *(getattr(about, head) for head in heads[1:])]
         texts = ["–" if one is None else one if isinstance(one, str) else number_text(one, 5) for one in cells]
         lines.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in texts) + "</tr>")
     return "\n".join(lines)

@@ -77,6 +77,7 @@ def effects(df: Any, metric: str | None = None) -> Effects:
     """
     import numpy as np
 
+    df = columns.numbers_alone(df)
     name = columns.metric_of(df, metric)
     usable = columns.usable(df, name)
     part = df[usable.mask]
@@ -196,7 +197,10 @@ def _regressed(name: str, part: Any, codes: dict[str, Any], y: Any, notes: list[
         return Effects(name, "none", n, (), (), None, None, (), (*notes, "Too few points for these parameters."))
     confounded = _confounded(terms)
     model = _model(terms, y, confounded)
-    main = [_alone(one, terms, model, y, confounded) for one in terms]
+    parts: dict[str, float] = {}
+    if model:
+        parts = regression.shares(model, y)
+    main = [_alone(one, terms, model, y, confounded, parts=parts) for one in terms]
     pairs = [
         found for a, b in combinations(terms, 2) if (found := _together((a, b), terms, model, y, notes)) is not None
     ]
@@ -237,15 +241,31 @@ def _model(terms: Terms, y: Any, confounded: Sequence[tuple[str, str, float]]) -
     return picked | {one: terms[one] for one in terms if one in entangled}
 
 
-def _alone(one: str, terms: Terms, model: Terms, y: Any, confounded: Sequence[tuple[str, str, float]]) -> Effect:
-    """The share of one parameter: of its part of the fit, or where it is confounded of what the fit loses without it."""
+def _alone(
+    one: str,
+    terms: Terms,
+    model: Terms,
+    y: Any,
+    confounded: Sequence[tuple[str, str, float]],
+    *,
+    parts: dict[str, float],
+) -> Effect:
+    """The share of one parameter: of its part of the fit, or where it is confounded of what the fit loses without it.
+
+    `parts` are the shares of the model's terms.
+    """
+    whole = model
     model = model if one in model else {**model, one: terms[one]}
     full = regression.fit([term.columns for term in model.values()], y)
     without = regression.fit([model[other].columns for other in model if other != one], y)
     entangled = any(one in pair[:2] for pair in confounded)
     share = 0.0
     if regression.chance(full, without) < CHANCE / (2 * len(terms)):  # each was tried as a line and with its bends
-        share = regression.lost(full, without) if entangled else regression.shares(model, y)[one]
+        share = (
+            regression.lost(full, without)
+            if entangled
+            else (parts if one in whole else regression.shares(model, y))[one]
+        )
     return Effect((one,), share, model[one].kind)
 
 
@@ -284,6 +304,7 @@ def profile(
 
     from physlab_mcp.analysis.statistics import mean_interval
 
+    df = columns.numbers_alone(df)
     name = columns.metric_of(df, metric)
     column = columns.column_of(df, param, "param")
     usable = columns.usable(df, name)

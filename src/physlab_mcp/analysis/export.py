@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from physlab_mcp.analysis import columns
+from physlab_mcp.analysis import columns, declared
 from physlab_mcp.analysis.figures.chart import DOUBLE_MM, FORMATS, Chart, Drawing
 from physlab_mcp.analysis.optimum import plain
 from physlab_mcp.errors import RequestError
@@ -71,7 +72,12 @@ def latex_number(value: float, digits: int = 4) -> str:
         return "yes" if value else "no"
     if isinstance(value, int) and abs(value) < 10**9:
         return f"${value}$" if value < 0 else str(value)
-    text = f"{float(value):.{digits}g}"
+    if isinstance(value, int) and abs(value) > columns.GREATEST:
+        text = f"{Decimal(value):.{digits - 1}e}".replace("e+", "e")
+        mantissa, _, power = text.partition("e")
+        return f"${mantissa.rstrip('0').rstrip('.')} \\times 10^{{{power}}}$"
+    text = f"{float(value) + 0.0:.{digits}g}"  # no negative zero
+    text = "0" if text == "-0" else text
     mantissa, mark, power = text.partition("e")
     if text in ("inf", "-inf"):
         return r"$\infty$" if value > 0 else r"$-\infty$"
@@ -109,15 +115,27 @@ def latex_table(
         *([f"  \\label{{{re.sub(r'[^A-Za-z0-9:._-]', '-', label)}}}"] if label else []),
         f"  \\begin{{tabular}}{{{sides}}}",
         r"    \toprule",
-        f"    {' & '.join(escape_latex(name) for name in shown)} \\\\",
+        f"    {' & '.join(_latex_head(df, name) for name in shown)} \\\\",
         r"    \midrule",
         *(f"    {' & '.join(row)} \\\\" for row in rows),
         r"    \bottomrule",
         r"  \end{tabular}",
-        *([f"  \\par\\smallskip {len(df) - limit} more rows are not shown."] if len(df) > limit else []),
+        *([f"  \\par\\smallskip {_more(len(df) - limit)} not shown."] if len(df) > limit else []),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _more(rows: int) -> str:
+    return "1 more row is" if rows == 1 else f"{rows} more rows are"
+
+
+def _latex_head(df: Any, name: str) -> str:
+    """The column's name, with its declared unit where it has one: `loss (kg m$^{-1}$)`."""
+    unit = declared.unit_of(df, name).replace("**", "^")
+    pieces = re.split(r"\^\(?([+-]?\d+(?:[/.]\d+)?)\)?", unit)
+    made = "".join(f"$^{{{one}}}$" if at % 2 else escape_latex(one) for at, one in enumerate(pieces))
+    return f"{escape_latex(name)} ({made})" if unit else escape_latex(name)
 
 
 def _latex_cell(value: Any, digits: int) -> str:

@@ -91,9 +91,10 @@ async def tasks_of(store: Store, handle: str, *, most: int | None = None) -> Asy
     """What is known of each task of a run or sweep, in the order they were made; memory does not grow with their number.
 
     `job_id, task, run_id, point_index, kind, type, state, reason, attempt, lost, params, inputs [{from, key, job_id,
-    sha256}], seeds, created_at, queued_at, started_at, ended_at, wait_s, took_s, worker, resources`, of what ended well
-    `duration_ms, cpu_s, max_rss_bytes, max_rss_since, device, dtype, code_version, environment, hash_seed, cached,
-    warnings, values_sha256`, and `outputs [{name, media_type, size, sha256}]`. What did not end well has `partial`:
+    sha256}], seeds, created_at, queued_at, started_at, ended_at, wait_s, took_s, worker, resources, resources_asked`, of what ran
+    `duration_ms, cpu_s, max_rss_bytes, max_rss_since, device, dtype, code_version, environment, hash_seed` as far as they
+    are known (of what was killed or cancelled as they were seen last), of what ended well `cached, warnings,
+    values_sha256`, and `outputs [{name, media_type, size, sha256}]`. What did not end well has `partial`:
     `ran, failure, progress, last_events`.
     """
     query = await _query(store, handle)
@@ -211,6 +212,7 @@ class _Seen:
         self.since = 0
         self.queued_at: float | None = None
         self.progress: dict[str, Any] | None = None
+        self.usage: dict[str, Any] = {}
         self.last: list[dict[str, Any]] = []
 
     def add(self, event: Event) -> None:
@@ -218,6 +220,8 @@ class _Seen:
         self.since = self.since or event.seq
         if event.kind == "state" and event.data.get("to") == JobState.QUEUED.value:
             self.queued_at = event.at
+        if event.kind == "usage":
+            self.usage = event.data
         if event.kind == "progress":
             self.progress = {"at": event.at, **event.data}
         self.last = [*self.last[1 - _LAST_EVENTS :], {"at": event.at, "kind": event.kind, **event.data}]
@@ -271,18 +275,24 @@ def _task(job: Job, bodies: Mapping[str, bytes], seen: _Seen) -> dict[str, Any]:
         "inputs": _inputs(job, bodies),
         "seeds": dict(_seeds_in(params)),
         "created_at": job.created_at,
-        "queued_at": seen.queued_at,
+        "queued_at": seen.queued_at and max(seen.queued_at, job.created_at),  # a turn has one time, its beginning
         "started_at": job.started_at or None,
         "ended_at": job.ended_at or None,
         "wait_s": _between(job.created_at, job.started_at),
-        "took_s": _between(job.started_at, until),
+        "took_s": _between(job.started_at + job.paused_s, until),
         "worker": job.native_id,
         "resources": msgspec.to_builtins(job.spec.resources),
+        "resources_asked": msgspec.to_builtins(job.spec.asked or job.spec.resources),
         "outputs": [],
     }
     body = bodies.get(job.id)
     if job.state is not JobState.SUCCEEDED:
-        return task | {"partial": _partial(job, body, seen)}
+        failure = None if body is None else msgspec.json.decode(body)
+        used = seen.usage if failure is None else failure.pop("meta", {})
+        if job.started_at and job.ended_at:
+            used = {"duration_ms": round((job.ended_at - job.started_at - job.paused_s) * 1e3, 3), **used}
+        task |= {name: used[name] for name in _MEASURED if name in used}
+        return task | {"partial": _partial(job, failure, seen)}
     result = _result(body or b"{}")
     task |= {name: result.meta[name] for name in _MEASURED if name in result.meta}
     task["values_sha256"] = value_hash(result.values)
@@ -297,12 +307,12 @@ def _between(begin: float, end: float) -> float | None:
     return end - begin if begin and end else None
 
 
-def _partial(job: Job, body: bytes | None, seen: _Seen) -> dict[str, Any]:
+def _partial(job: Job, failure: dict[str, Any] | None, seen: _Seen) -> dict[str, Any]:
     """What there is of a task that has not succeeded: how far it came, why it ended, what it said last."""
     return {
         "ended": job.state in TERMINAL,
         "ran": bool(job.started_at),
-        "failure": None if body is None else msgspec.json.decode(body),
+        "failure": failure,
         "text": job.reason.text,
         "progress": seen.progress,
         "last_events": seen.last,
@@ -333,7 +343,10 @@ def _seeds_in(params: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(params, Mapping):
         for name, value in params.items():
             where = f"{path}.{name}" if path else str(name)
-            if _is_seed(str(name)) and not isinstance(value, Mapping | list):
+            nested = isinstance(value, Mapping) or (
+                isinstance(value, list | tuple) and any(isinstance(one, Mapping | list) for one in value)
+            )
+            if _is_seed(str(name)) and not nested:
                 yield where, value
             else:
                 yield from _seeds_in(value, where)

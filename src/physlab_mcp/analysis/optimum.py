@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from physlab_mcp.analysis import columns, statistics
+from physlab_mcp.analysis import columns, declared, statistics
 from physlab_mcp.errors import RequestError
 
 NEAR = 0.01
@@ -49,12 +49,14 @@ def optimum(
     df: Any,
     metric: str | None = None,
     *,
-    maximize: bool,
+    maximize: bool | None = None,
     repeats: Sequence[str] | None = None,
     tolerance: float | None = None,
     confidence: float = 0.95,
 ) -> Optimum:
     """The point with the largest (or smallest) finite value of `metric` among those that succeeded; the first of equals.
+
+    Without `maximize`, what was declared of the metric says which; else the largest.
 
     `repeats` are parameters that only repeat a measurement, such as a seed (default: those named so). Where most settings
     have several points, `best_setting` is the one with the best mean, and those are near whose mean differs by less than
@@ -67,11 +69,14 @@ def optimum(
     """
     import numpy as np
 
+    df = columns.numbers_alone(df)
     name = columns.metric_of(df, metric)
+    maximize = declared.better(df, name, maximize)
     usable = columns.usable(df, name)
     if not usable.n:
+        why = columns.none_succeeded(df) or f"{usable.left_out()}."
         raise RequestError(
-            f"No point has a finite value of {name!r}: {usable.left_out() or 'the sweep has no points'}.",
+            f"No point has a finite value of {name!r}: {why[0].lower()}{why[1:]}",
             field="metric",
             got=name,
             remedy="Look at the failures of the sweep first.",

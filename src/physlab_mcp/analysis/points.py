@@ -141,7 +141,7 @@ def point_of(run: Run, outcomes: Iterable[NodeOutcome], names: Sequence[str]) ->
 
 def _outcome(one: NodeOutcome) -> TaskOutcome:
     state = one.state.value
-    took = max(0.0, one.ended_at - one.started_at) if one.ended_at and one.started_at else None
+    took = max(0.0, one.ended_at - one.started_at - one.paused_s) if one.ended_at and one.started_at else None
     if state == "succeeded" and one.body is not None:
         result = _result(one.body)
         return TaskOutcome(

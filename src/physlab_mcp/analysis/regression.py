@@ -180,10 +180,12 @@ def shares(terms: Mapping[str, Term], y: Any) -> dict[str, float]:
 
     names = list(terms)
     together = np.column_stack([terms[name].columns for name in names])
-    inverse = np.linalg.pinv(together, rcond=1e-9)
+    left_side, strength, right_side = np.linalg.svd(together, full_matrices=False)
+    kept = strength > 1e-9 * strength[0]
+    inverse = (right_side[kept].T / strength[kept]) @ left_side[:, kept].T
     slopes = inverse @ y
     left = y - together @ slopes
-    freedom = y.size - 1 - np.linalg.matrix_rank(together)
+    freedom = y.size - 1 - int(kept.sum())
     noise = float(left @ left) / freedom if freedom > 0 else 0.0
     found: dict[str, float] = {}
     at = 0
@@ -192,7 +194,8 @@ def shares(terms: Mapping[str, Term], y: Any) -> dict[str, float]:
         rows = slice(at, at + block.shape[1])
         at = rows.stop
         part = block @ slopes[rows]
-        by_chance = noise * float(((block @ inverse[rows]) ** 2).sum())
+        # The squares of block @ inverse summed up, without that matrix of rows times rows.
+        by_chance = noise * float(((block.T @ block) * (inverse[rows] @ inverse[rows].T)).sum())
         found[name] = float(min(max((float(part @ part) - by_chance) / float(y @ y), 0.0), 1.0))
     return found
 

@@ -145,6 +145,7 @@ def summarise(
         raise RequestError(
             f"confidence is {confidence}.", field="confidence", got=confidence, remedy="Give a number between 0 and 1."
         )
+    df = columns.numbers_alone(df)
     names = [columns.metric_of(df, one, "metrics") for one in metrics] if metrics is not None else numeric_metrics(df)
     groups = grouping(df, by)
     options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,9 +11,13 @@ from physlab_mcp.analysis.points import read_points
 from physlab_mcp.analysis.table import PointRow, table
 from physlab_mcp.dags.sweep import metric_name, read_sweep
 from physlab_mcp.engine.utilisation import lanes, ran
-from physlab_mcp.errors import NotFoundError
+from physlab_mcp.errors import NotFoundError, RequestError
 from physlab_mcp.schemas.dag import Dag
+from physlab_mcp.schemas.run import Plan
 from physlab_mcp.stores.base import Store
+
+if TYPE_CHECKING:
+    from physlab_mcp.engine.engine import Engine
 
 _TIMELINE = 5_000  # jobs
 
@@ -24,6 +28,26 @@ async def timeline_of(store: Store, sweep_id: str, *, now: float | None = None) 
     What runs still counts up to `now`.
     """
     return lanes(await ran(store, sweep_id, most=_TIMELINE), now=now)
+
+
+async def others_of(engine: Engine, handles: Iterable[str], *, owner: str) -> dict[str, Any]:
+    """The tables of other sweeps by their ids.
+
+    Raises:
+        NotFoundError: an unknown handle, or another principal's.
+        RequestError: it is no sweep's.
+
+    """
+    found: dict[str, Any] = {}
+    for handle in handles:
+        status = await engine.status(handle, owner=owner, limit=0)
+        if status.kind != "sweep":
+            raise RequestError(
+                f"{handle} is a {status.kind}; a sweep is compared with a sweep.", field="with", got=handle,
+                remedy="Name a sweep-… of the same workflow.",
+            )  # fmt: skip
+        found[handle] = await table_of(engine.store, status.id)
+    return found
 
 
 async def table_of(store: Store, sweep_id: str) -> Any:
@@ -59,9 +83,19 @@ async def table_of(store: Store, sweep_id: str) -> Any:
         tasks=[node.id for node in dag.nodes],
         sweep_id=sweep_id,
         title=state.plan.title,
+        results=await _declared(store, state.plan),
     )
     made.attrs["other_metrics"] = [name for name in given if name not in wanted] if wanted else []
     return made
+
+
+async def _declared(store: Store, plan: Plan) -> dict[str, Any]:
+    """What the author of its workflow said of the results; that of an occurrence stands at its series."""
+    found = await store.get("workflow", plan.id)
+    series = (plan.idempotency_key or "").partition(" ")[0]
+    if found is None and series.startswith("series-"):
+        found = await store.get("workflow", series)
+    return dict((found or {}).get("results") or {})
 
 
 def _with_metrics(row: PointRow, wanted: Collection[str]) -> PointRow:

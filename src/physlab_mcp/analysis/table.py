@@ -43,6 +43,7 @@ def table(
     tasks: Sequence[str] = (),
     sweep_id: str = "",
     title: str = "",
+    results: Mapping[str, Any] | None = None,
 ) -> Any:
     """The rows as a pandas DataFrame: `point`, `index`, `state`, `error`, `duration_s`, parameters, derived ones, metrics.
 
@@ -50,7 +51,7 @@ def table(
     has that name; those of `metrics` have a column even if no point gave them. `tasks` tells task names with a dot from keys with one. A parameter with the name of a fixed column is
     `param.name`. Lists and objects among the parameters become their JSON, so that they can be grouped by. A column
     `ended_at` stands after `duration_s` where any row has that. `attrs` holds `params`, `derived`, `metrics`, `full_names`
-    (from `task.key` to the column), `sweep_id` and `title`.
+    (from `task.key` to the column), `sweep_id`, `title` and `results`: what the author declared of them, by name.
 
     Raises:
         UnavailableError: pandas is not installed.
@@ -83,6 +84,7 @@ def table(
         "full_names": {name: column for name, column in full.items() if name != column},
         "sweep_id": sweep_id,
         "title": title,
+        "results": {name: dict(said) for name, said in (results or {}).items()},
     }
     return made
 

@@ -1,13 +1,15 @@
-"""Which modules a source imports, and where their files are; nothing is imported to find that out."""
+"""Which modules a source or a code imports, and where their files are; nothing is imported to find that out."""
 
 from __future__ import annotations
 
 import ast
+import dis
 import importlib.machinery
 import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import CodeType
 
 
 def imports_of(source: str | bytes, module: str, *, package: bool) -> set[str]:
@@ -31,6 +33,25 @@ def imports_of(source: str | bytes, module: str, *, package: bool) -> set[str]:
                 base = ".".join([*parts[: max(kept, 0)], *([node.module] if node.module else [])])
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
+    return names
+
+
+def imports_of_code(code: CodeType, package: str | None) -> set[str]:
+    """Every module that this code may import by a statement; `package` is what relative imports start from."""
+    names: set[str] = set()
+    steps = [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
+    for i, one in enumerate(steps):
+        if one.opname != "IMPORT_NAME":
+            continue
+        level, members = steps[i - 2].argval, steps[i - 1].argval
+        base = str(one.argval)
+        if isinstance(level, int) and level > 0:
+            try:
+                base = importlib.util.resolve_name("." * level + base, package)
+            except ImportError:
+                continue  # the import itself will tell
+        names.add(base)
+        names.update(f"{base}.{member}" for member in members or ())
     return names
 
 

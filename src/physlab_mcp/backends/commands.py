@@ -323,7 +323,7 @@ class Commands:
             return Failure(
                 code=failure["code"], message=failure["message"], remedy=failure.get("remedy"),
                 retryable=failure["code"] not in ("invalid_request", "cancelled"),
-                exit_code=told.get("exit_code"), signal=told.get("signal"),
+                exit_code=told.get("exit_code"), signal=told.get("signal"), meta=_used(told),
             )  # fmt: skip
         kept: list[ArtifactRef] = []
         for entry in told["artifacts"]:
@@ -334,18 +334,23 @@ class Commands:
                     remedy="Something changed the job folder. Run it again.",
                 )  # fmt: skip
             kept.append(blobs.put_file(path, name=entry["name"], media_type=media_type(entry["name"])))
-        used = told.get("rusage") or {}
-        meta: dict[str, Any] = {
-            "device": "cpu",
-            "duration_ms": round((told["ended_at"] - told["started_at"]) * 1e3, 3),
-            "cpu_s": round(used.get("user_s", 0.0) + used.get("system_s", 0.0), 3),
-            "max_rss_bytes": used.get("max_rss_bytes", 0),
-        }
+        meta = _used(told)
         if told.get("warnings"):
             meta["warnings"] = told["warnings"]
         return NodeResult(
             values=told.get("values") or {}, artifacts=tuple(kept), meta=meta, exit_code=told["exit_code"]
         )
+
+
+def _used(told: dict[str, Any]) -> dict[str, Any]:
+    """What an attempt took, as its runner measured it."""
+    used = told.get("rusage") or {}
+    return {
+        "device": "cpu",
+        "duration_ms": round((told["ended_at"] - told["started_at"]) * 1e3, 3),
+        "cpu_s": round(used.get("user_s", 0.0) + used.get("system_s", 0.0), 3),
+        "max_rss_bytes": used.get("max_rss_bytes", 0),
+    }
 
 
 @contextmanager

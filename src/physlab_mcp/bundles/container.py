@@ -11,7 +11,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
@@ -40,6 +40,10 @@ class Container(Protocol):
         """What has no place in a package: links, devices, names that lead outside, bombs."""
         ...
 
+    def empty(self) -> list[str]:
+        """Folders below which there is no file, by their paths."""
+        ...
+
     def open(self, name: str) -> Any:
         """A context manager of a binary stream."""
         ...
@@ -52,6 +56,7 @@ class Folder:
         self.path = path
         self._names: dict[str, int] = {}
         self._odd: list[str] = []
+        folders: list[str] = []
         waiting = [path]
         while waiting:
             with os.scandir(waiting.pop()) as found:
@@ -61,10 +66,12 @@ class Folder:
                         self._odd.append(f"{name}: a link")
                     elif entry.is_dir(follow_symlinks=False):
                         waiting.append(Path(entry.path))
+                        folders.append(name)
                     elif entry.is_file(follow_symlinks=False):
                         self._names[name] = entry.stat(follow_symlinks=False).st_size
                     else:
                         self._odd.append(f"{name}: neither file nor folder")
+        self._empty = _empty(folders, self._names)
 
     def names(self) -> dict[str, int]:
         """Every regular file; links are not followed."""
@@ -73,6 +80,10 @@ class Folder:
     def odd(self) -> list[str]:
         """Links and devices."""
         return self._odd
+
+    def empty(self) -> list[str]:
+        """Folders below which there is no file."""
+        return self._empty
 
     @contextmanager
     def open(self, name: str) -> Generator[IO[bytes]]:
@@ -103,20 +114,23 @@ class Zip:
             if flaw:
                 self._odd.append(f"{info.filename[:200]}: {flaw}")
             elif info.is_dir():
-                folders.append(info.filename)
+                folders.append(info.filename.rstrip("/"))
             else:
                 self._names[info.filename] = info.file_size
                 self._infos[info.filename] = info
-        above = {f"{folder}/" for name in self._names for folder in map(str, PurePosixPath(name).parents)}
-        self._odd += [f"{name}: an empty folder" for name in folders if name not in above]
+        self._empty = _empty(folders, self._names)
 
     def names(self) -> dict[str, int]:
         """Every file with the size that the zip tells; more is never read."""
         return self._names
 
     def odd(self) -> list[str]:
-        """Entries that would escape, doubles, links, bombs, empty folders; bytes that belong to no entry."""
+        """Entries that would escape, doubles, links, bombs; bytes that belong to no entry."""
         return self._odd
+
+    def empty(self) -> list[str]:
+        """Entries of folders below which there is no file."""
+        return self._empty
 
     @contextmanager
     def open(self, name: str) -> Generator[IO[bytes]]:
@@ -126,6 +140,12 @@ class Zip:
                 yield stream
         except _UNREADABLE as error:
             raise OSError(f"{name} cannot be unpacked: {error}") from error
+
+
+def _empty(folders: Iterable[str], files: Iterable[str]) -> list[str]:
+    """Those of `folders` below which there is no file."""
+    above = {folder for name in files for folder in map(str, PurePosixPath(name).parents)}
+    return sorted(set(folders) - above)
 
 
 def _flaw(info: zipfile.ZipInfo, double: bool) -> str | None:
@@ -193,9 +213,7 @@ def read_json(container: Container, name: str) -> Any:
     """
     size = container.names().get(name)
     if size is None:
-        raise RequestError(
-            f"{name} is not in the package.", field="path", got=str(container.path), remedy="It is damaged."
-        )
+        raise _absent(container, name)
     if size > MOST_JSON_BYTES:
         raise RequestError(f"{name} has {size} bytes, which is too large to read.", field="path", got=size)
     try:
@@ -207,6 +225,19 @@ def read_json(container: Container, name: str) -> Any:
         ) from error
 
 
+def _absent(container: Container, name: str) -> RequestError:
+    """A file is not there; where all of the package lies one folder deeper, that is told."""
+    tops = {one.partition("/")[0] for one in container.names()}
+    if len(tops) == 1 and (deeper := f"{tops.pop()}/{name}") in container.names():
+        return RequestError(
+            f"{name} is not at the top of it but in the folder {deeper.partition('/')[0]}: the package is in there.",
+            field="path", got=str(container.path), remedy="Unpack it and name that folder.",
+        )  # fmt: skip
+    return RequestError(
+        f"{name} is not in the package.", field="path", got=str(container.path), remedy="It is damaged."
+    )
+
+
 def read_lines(container: Container, name: str) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file with one a line.
 
@@ -215,9 +246,7 @@ def read_lines(container: Container, name: str) -> Iterator[dict[str, Any]]:
 
     """
     if name not in container.names():
-        raise RequestError(
-            f"{name} is not in the package.", field="path", got=str(container.path), remedy="It is damaged."
-        )
+        raise _absent(container, name)
     number = 0
     try:
         with container.open(name) as stream:

@@ -29,6 +29,7 @@ _KINDS = {
 }  # fmt: skip
 _TITLES = {
     shapes.JOBS: "Results of every job, one a line",
+    shapes.TABLE: "Parameters and numbers of every point as a table",
     shapes.POINTS: "Points with their parameters and jobs, one a line",
     shapes.PLAN: "What was submitted: overrides, sweep and options",
     shapes.SPEC: "The experiment as it can be submitted again",

@@ -14,7 +14,7 @@ import msgspec
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.artifacts.cache_key import canonical_json
-from physlab_mcp.bundles.lock import installed
+from physlab_mcp.bundles.record import refs_in
 from physlab_mcp.bundles.shapes import FUNCTIONS, JobRecord
 from physlab_mcp.errors import PhyslabError
 from physlab_mcp.paths import DataDir
@@ -23,6 +23,10 @@ TYPE = "function"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _KEYS = ("function", "code", "environment")
+_WRITTEN_WITH = {  # packages by the media type of what functions return
+    "application/vnd.apache.parquet": ("pandas", "pyarrow"),
+    "application/x-npy": ("numpy",),
+}
 
 
 class Functions(msgspec.Struct, frozen=True):
@@ -32,6 +36,7 @@ class Functions(msgspec.Struct, frozen=True):
     sources: dict[str, str] = {}  # text by path in the package
     described: dict[str, dict[str, Any]] = {}  # by SHA-256 of the function
     versions: dict[str, str] = {}
+    stored: frozenset[str] = frozenset()  # packages that physlab itself writes and reads what they give and take with
     warnings: tuple[str, ...] = ()
 
 
@@ -47,8 +52,11 @@ def functions_of(jobs: Iterable[JobRecord], blobs: Blobs) -> Functions:
     described: dict[str, dict[str, Any]] = {}
     versions: dict[str, str] = {}
     warnings: dict[str, None] = {}
+    stored: set[str] = set()
     for job in jobs:
         found = named_in(job.params) if job.type == TYPE else {}
+        if found:
+            stored |= _written_with(job)
         if not found or found.get("function") in described:
             continue
         for key, digest in found.items():
@@ -77,10 +85,15 @@ def functions_of(jobs: Iterable[JobRecord], blobs: Blobs) -> Functions:
             "environment": found.get("environment"),
             "modules": sorted(environment.get("modules", {})),
         }
-    cloudpickle = installed("cloudpickle")
-    if described and cloudpickle is not None:
-        versions.setdefault("cloudpickle", cloudpickle.version)  # what a pickled function is loaded with
-    return Functions(named, sources, described, versions, tuple(warnings))
+    return Functions(named, sources, described, versions, frozenset(stored), tuple(warnings))
+
+
+def _written_with(job: JobRecord) -> set[str]:
+    """What physlab needed for this call: to load the pickled function, and to write and read what it gave."""
+    found = {"cloudpickle"}
+    for ref in refs_in(job.result or {}).values():
+        found.update(_WRITTEN_WITH.get(ref.get("media_type", ""), ()))
+    return found
 
 
 def _read(blobs: Blobs, digest: str | None) -> dict[str, Any]:

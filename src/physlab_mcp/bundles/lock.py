@@ -73,13 +73,15 @@ def lock_of(
     *,
     needed: Iterable[str],
     imported: Mapping[str, str] | None = None,
+    stored: Iterable[str] = (),
     everything: bool = False,
     folders: Sequence[Path] = (),
 ) -> Lock:
     """The lock of the environment in a record, as `capture_environment` made it.
 
     `needed` are the packages that the run used: with physlab's own requirements, and all that these require in turn,
-    they are what is locked, unless `everything`. `imported` are what functions import, with the versions that they saw. Hashes come from a `uv.lock` in one of `folders` or above it.
+    they are what is locked, unless `everything`. `imported` are what functions import, with the versions that they saw;
+    `stored` are what their results are written and read with. Hashes come from a `uv.lock` in one of `folders` or above it.
     """
     recorded = {normal(name): str(version) for name, version in environment.get("packages", {}).items()}
     warnings: list[str] = []
@@ -94,7 +96,7 @@ def lock_of(
         )
     seen = {normal(name): version for name, version in (imported or {}).items()}
     recorded |= seen
-    chosen = set(recorded) if everything else (closure(needed, also=seen) | set(seen)) & set(recorded)
+    chosen = set(recorded) if everything else (closure(needed, also=[*seen, *stored]) | set(seen)) & set(recorded)
     hashes = _known_hashes(folders)
     pins = [_pin(name, recorded[name], here, hashes) for name in sorted(chosen - {NAME})]
     warnings += [

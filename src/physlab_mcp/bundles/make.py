@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,34 +22,23 @@ from physlab_mcp.bundles import entry_point, shapes, signature
 from physlab_mcp.bundles.contents import Contents, zip_folder
 from physlab_mcp.bundles.crate import crate_of, moment
 from physlab_mcp.bundles.functions import Functions, functions_of
+from physlab_mcp.bundles.limits import limits_of
 from physlab_mcp.bundles.lock import Lock, lock_of, requirements_text
+from physlab_mcp.bundles.pictures import Pictures, pictures_of, rows_of, visualizations_of
 from physlab_mcp.bundles.provenance_graph import graph_of
 from physlab_mcp.bundles.readme import readme_of
 from physlab_mcp.bundles.record import inputs_of, read_record, refs_in
-from physlab_mcp.bundles.shapes import JobRecord, Made, Record, Tolerances
+from physlab_mcp.bundles.shapes import Made, Record
 from physlab_mcp.bundles.sources import Code, code_of
 from physlab_mcp.bundles.wheelhouse import add_own_wheel, add_wheelhouse
+from physlab_mcp.bundles.wishes import UNSAFE, Wishes, check_name, slug
 from physlab_mcp.engine.engine import Engine
-from physlab_mcp.errors import ConflictError, RequestError, UnavailableError
+from physlab_mcp.errors import ConflictError, UnavailableError
 from physlab_mcp.nodes.registry import Registry
 
 NO_LICENCE = "#licence"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _PRIVATE = ("roots", "session_id", "idempotency_key", "next_index")
-
-
-class Wishes(msgspec.Struct, frozen=True):
-    """What a caller may choose about a package."""
-
-    name: str | None = None  # default: from the title and the handle
-    tolerances: Tolerances = Tolerances()
-    wheelhouse: bool = False  # with a wheel of every package, so that it can be reproduced without network
-    everything: bool = False  # lock all that was installed, not only what the run is known to need
-    license: str | None = None  # URL of the licence under which the package is passed on
-    figures: Mapping[str, bytes] = {}  # more figures by file name
-    folders: tuple[Path, ...] = ()  # where a uv.lock with hashes may be found, here or above
 
 
 async def make_package(
@@ -78,12 +67,15 @@ async def make_package(
         _free(target)
     record = await read_record(engine, handle, owner=owner, blobs=blobs)
     name = _name_of(record, wishes.name)
+    asked = visualizations_of(record, wishes.visualizations)
+    rows = await rows_of(engine.store, record) if asked or record.kind == "sweep" else []
 
     def work() -> Made:
+        pictures = pictures_of(record, rows, asked) if rows else Pictures()
         with _writing(target), _beside(target) as folder:
             contents = Contents(folder)
             functions = functions_of(record.jobs.values(), blobs)
-            made = _Package(record, registry, blobs, contents, functions, name=name, wishes=wishes)
+            made = _Package(record, registry, blobs, contents, functions, name=name, wishes=wishes, pictures=pictures)
             done = made.write(engine.data.signing_key)
             _place(folder, target, contents)
         return msgspec.structs.replace(done, path=str(target), duration_s=round(time.monotonic() - begun, 3))
@@ -138,13 +130,8 @@ def _place(folder: Path, target: Path, contents: Contents) -> None:
 
 def _name_of(record: Record, wanted: str | None) -> str:
     if wanted is not None:
-        if not _NAME.fullmatch(wanted):
-            raise RequestError(
-                f"{wanted[:150]!r} cannot be a package's name.", field="name", got=wanted[:150],
-                remedy="Use letters, digits, dots, dashes and underscores; at most 120, a letter or digit first.",
-            )  # fmt: skip
-        return wanted
-    title = _UNSAFE.sub("-", record.plan.title or record.dag.metadata.get("title", "")).strip("-._")[:60]
+        return check_name(wanted)
+    title = slug(record.plan.title or record.dag.metadata.get("title", ""), 60)
     return f"{title.lower()}-{record.handle}" if title else record.handle
 
 
@@ -161,9 +148,10 @@ class _Package:
         *,
         name: str,
         wishes: Wishes,
+        pictures: Pictures,
     ) -> None:
         self.record, self.blobs, self.contents, self.functions = record, blobs, contents, functions
-        self.name, self.wishes = name, wishes
+        self.name, self.wishes, self.pictures = name, wishes, pictures
         self.registry = registry
         self.paths: dict[str, str] = {}  # of artifacts, by SHA-256
         self.index: dict[str, dict[str, Any]] = {}
@@ -182,11 +170,13 @@ class _Package:
         self.contents.add_json(shapes.METADATA, self.record.metadata)
         self.contents.add_json(shapes.PROVENANCE, graph_of(self.record, self.paths))
         self.contents.add(shapes.SCRIPT, Path(entry_point.__file__).read_bytes())
-        if len(self.record.points) < self.record.plan.total:
-            self.warnings.append(
-                f"It ended as {self.record.state} after {len(self.record.points)} of {self.record.plan.total} points; "
-                "what is compared is what is here."
-            )
+        self.warnings += limits_of(
+            self.record,
+            self.blobs,
+            folders=self.wishes.folders,
+            packed={digest: one["size"] for digest, one in self.index.items()},
+            tolerances=self.wishes.tolerances,
+        )
         readme = readme_of(
             self.record,
             name=self.name,
@@ -195,6 +185,7 @@ class _Package:
             wheelhouse=self.wishes.wheelhouse,
             seeds=seeds,
             warnings=self.warnings,
+            files=self.contents.entries,
         )
         self.contents.add_text(shapes.README, readme)
         self.contents.add_json(shapes.INFO, self._info(made_at, lock, code, seeds))
@@ -242,9 +233,14 @@ class _Package:
         )
 
     def _figures(self) -> None:
-        """The figures of a run by name; of a sweep those that were given, its points' own stay among the artifacts."""
-        for name, data in self.wishes.figures.items():
-            self.contents.add(f"{shapes.FIGURES}{_UNSAFE.sub('-', name)}", data)
+        """The table of a sweep, the figures of its points together, and those of a run by name.
+
+        The figures that single points of a sweep have stay among the artifacts.
+        """
+        for path, data in self.pictures.files.items():
+            self.contents.add(path, data)
+        self.names |= self.pictures.names
+        self.warnings += self.pictures.warnings
         if self.record.kind != "run":
             return
         for job in self.record.jobs.values():
@@ -252,7 +248,7 @@ class _Package:
                 for kind in ("png", "svg", "csv", "mp4"):
                     ref = figure.get(kind)
                     if ref is not None and ref["sha256"] not in self.paths:
-                        stem = _UNSAFE.sub("-", f"{job.node}-{figure['name']}")[:100]
+                        stem = UNSAFE.sub("-", f"{job.node}-{figure['name']}")[:100]
                         self._keep(ref, f"{shapes.FIGURES}{stem}{_suffix(ref)}")
                         self.names[self.paths[ref["sha256"]]] = figure.get("caption") or ref["name"]
 
@@ -307,7 +303,7 @@ class _Package:
         for path, text in self.functions.sources.items():
             self.contents.add_text(path, text)
         self.contents.add_json(shapes.NODE_TYPES, code.node_types)
-        self.warnings += [*code.warnings, *self.functions.warnings, *_command_warnings(self.record.jobs.values())]
+        self.warnings += [*code.warnings, *self.functions.warnings]
         return code
 
     def _environment(self, code: Code) -> Lock:
@@ -317,6 +313,7 @@ class _Package:
             captured,
             needed=code.packages,
             imported=self.functions.versions,
+            stored=self.functions.stored,
             everything=self.wishes.everything,
             folders=self.wishes.folders,
         )
@@ -376,9 +373,3 @@ def _seeds(record: Record) -> dict[str, list[Any]]:
     if "seed" in sweep or sweep.get("mode") in ("random", "latin_hypercube"):
         found["sweep"] = {"": sweep.get("seed", 0)}
     return {name: list(values.values())[:100] for name, values in sorted(found.items())}
-
-
-def _command_warnings(jobs: Iterable[JobRecord]) -> Sequence[str]:
-    if any(job.type == "command" for job in jobs):
-        return ["It has command nodes: the programs that they call are not part of the lock."]
-    return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from physlab_mcp.bundles import shapes
@@ -20,8 +20,9 @@ def readme_of(
     wheelhouse: bool,
     seeds: Mapping[str, Any],
     warnings: Sequence[str],
+    files: Collection[str],
 ) -> str:
-    """The text."""
+    """The text. `files`: the paths that are in the package so far; only what is there is listed."""
     counts: dict[str, int] = {}
     for job in record.jobs.values():
         counts[job.state] = counts.get(job.state, 0) + 1
@@ -64,6 +65,7 @@ def readme_of(
         "| `within_tolerance` | the same within the tolerances below | 0 |",
         "| `environment_differs` | another interpreter, platform or package version: the report names them | 3 |",
         "| `failed` | something differs, or could not be computed | 1 |",
+        "| none | it could not be tried: a file is not as it was made, or the environment cannot be set up | 2 |",
         "",
         "`report.json` and `comparison.jsonl` in the folder that it names hold every single comparison. Where physlab is",
         "installed, `physlab bundle verify .` and `physlab bundle reproduce .` do the same, with more checks.",
@@ -77,7 +79,7 @@ def readme_of(
         "",
         "## Contents",
         "",
-        *_contents(wheelhouse),
+        *_contents(files),
         "",
         "## The signature",
         "",
@@ -91,22 +93,23 @@ def readme_of(
     return "\n".join(lines) + "\n"
 
 
-def _contents(wheelhouse: bool) -> list[str]:
+def _contents(files: Collection[str]) -> list[str]:
     rows = {
         shapes.CRATE: "the package as a Workflow Run RO-Crate (profile 0.5)",
         shapes.DAG: f"the graph; `{shapes.SPEC}` is what can be submitted again",
         shapes.PLAN: "overrides, sweep and options",
         shapes.POINTS: "every point with its parameters and jobs",
         shapes.JOBS: "every job with parameters, seeds and results",
+        shapes.TABLE: "one row for each point: parameters, state and every number that it gave",
         shapes.ARTIFACTS: "inputs, outputs and functions by SHA-256, each once",
         shapes.FIGURES: "the figures by name",
         "code/": "physlab itself as a wheel, node types, loose modules, sources of functions",
         "environment/": "pinned requirements, Python version, what was captured of the machine",
         shapes.PROVENANCE: "who made what from what (PROV-JSON)",
+        shapes.WHEELHOUSE: "a wheel of every package of the lock, packed from what was installed",
     }
-    if wheelhouse:
-        rows[shapes.WHEELHOUSE] = "a wheel of every package of the lock, packed from what was installed"
-    return [f"- `{path}`: {text}" for path, text in rows.items()]
+    here = {shapes.CRATE, *files}  # the crate describes all others, and comes last
+    return [f"- `{path}`: {text}" for path, text in rows.items() if any(one.startswith(path) for one in here)]
 
 
 def _seeds(seeds: Mapping[str, Any]) -> str:

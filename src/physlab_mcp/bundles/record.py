@@ -231,14 +231,16 @@ def refs_in(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def inputs_of(record: Record) -> dict[str, dict[str, Any]]:
-    """Every artifact that jobs were given from outside, by SHA-256."""
-    made = {ref["sha256"] for job in record.jobs.values() for ref in refs_in(job.result or {}).values()}
-    given: set[str] = set()
+    """Every artifact that parameters name, by SHA-256: who wrote them knew it before anything ran.
+
+    What a job takes from another stands there as `$from`. An artifact that a job lists among its results as well, as
+    the import of a file does, or that another job makes anew, is an input all the same.
+    """
+    given = taken_in(record.plan.params)
     for job in record.jobs.values():
         given |= taken_in(job.params)
-    given |= taken_in(record.plan.params)
     named = {ref["sha256"]: ref for ref in _references(record)}
-    return {digest: named.get(digest, {}) for digest in sorted(given - made)}
+    return {digest: named.get(digest, {}) for digest in sorted(given)}
 
 
 def _references(record: Record) -> Iterable[dict[str, Any]]:

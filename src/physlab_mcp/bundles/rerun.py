@@ -160,13 +160,15 @@ class Rerun:
                 remedy="Reproduce it in a fresh environment, without --here.",
                 details=[msgspec.to_builtins(one) for one in checked.errors],
             )
-        sweep = old.get("sweep")
-        if sweep is not None and (reached := self._reached()) < self.info["points_planned"]:
-            sweep = {**sweep, "limit": max(1, reached)}  # it was stopped: nobody knows what the others would give
         kept = {name: old[name] for name in _KEPT if name in old}
+        if old.get("on_failure") == "stop":
+            kept["on_failure"] = "continue"
         plan = plan_for(
-            checked.dag, registry=self.registry, params=old.get("params") or {}, sweep=sweep, owner=OWNER, **kept
-        )
+            checked.dag, registry=self.registry, params=old.get("params") or {}, sweep=_unstopped(old.get("sweep")),
+            owner=OWNER, **kept,
+        )  # fmt: skip
+        if plan.sweep is not None and (reached := self._reached()) < plan.total:
+            plan = msgspec.structs.replace(plan, total=max(1, reached))  # nobody knows what the others would give
         return checked.dag, plan
 
     def _reached(self) -> int:
@@ -257,6 +259,16 @@ class Rerun:
                 got = msgspec.to_builtins(record.jobs[other])
                 for one in compare_jobs(before[job_id], got, rules, read_before, read_after):
                     yield msgspec.structs.replace(one, point=name)
+
+
+def _unstopped(sweep: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The sweep without what would end it early: where that happened depends on which points end first."""
+    if sweep is None:
+        return None
+    kept = {name: value for name, value in sweep.items() if name not in ("success", "on_success")}
+    if kept.get("on_failure") == "stop":
+        del kept["on_failure"]
+    return kept
 
 
 def _sources(code_version: str) -> str:

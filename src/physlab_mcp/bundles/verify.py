@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from physlab_mcp.bundles import shapes, signature
@@ -69,6 +69,7 @@ class _Verifying:
             info = read_json(self.container, shapes.INFO)
             self.checks += completeness(self.container, info)
             self._step("profile", lambda: profile(self.container))
+            self.checks.append(_limits(info))
         else:
             text = "not looked at: what was found before has to be right first"
             self.checks += [Check(name, "skipped", text) for name in ("completeness", "profile")]
@@ -134,6 +135,8 @@ class _Verifying:
         here = set(self.sizes) - shapes.UNSIGNED
         wrong = [f"{name}: missing" for name in sorted(set(self.listed) - here)]
         wrong += [f"{name}: not in the manifest" for name in sorted(here - set(self.listed))]
+        wanted = {folder for name in self.listed for folder in map(str, PurePosixPath(name).parents)}
+        wrong += [f"{name}/: an empty folder" for name in self.container.empty() if name not in wanted]
         return "none missing, none added", wrong
 
     def _hashes(self) -> tuple[str, list[str]]:
@@ -189,3 +192,10 @@ class _Verifying:
         if self.trusted and not self.known:
             return Check("signature", "failed", f"signed by {self.fingerprint}, which is none of the trusted keys")
         return Check("signature", "ok", f"valid, by {whose}: {self.fingerprint}")
+
+
+def _limits(info: dict[str, Any]) -> Check:
+    """What its maker was told to be missing or to mean nothing: no flaw of the package, but a reader has to know it."""
+    known = tuple(info["warnings"])
+    text = f"{len(known)} known, as its README tells" if known else "none are known"
+    return Check("limits", "ok", text, known[:MOST_TOLD])

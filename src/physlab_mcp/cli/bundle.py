@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physlab_mcp.cli.gallery import near
 from physlab_mcp.cli.opened import OWNER, data_of, with_lab
 from physlab_mcp.cli.output import size_of
-from physlab_mcp.errors import RequestError
 
 if TYPE_CHECKING:
     from physlab_mcp.bundles.rerun import Report
-    from physlab_mcp.bundles.shapes import Tolerances, Verification
+    from physlab_mcp.bundles.shapes import Verification
     from physlab_mcp.cli.output import Output
     from physlab_mcp.lab import Lab
 
@@ -28,11 +28,12 @@ def create(args: Namespace, out: Output) -> int:
     """Write the package of a run or sweep."""
     import msgspec
 
-    from physlab_mcp.bundles.make import Wishes, make_package
+    from physlab_mcp.bundles.make import make_package
+    from physlab_mcp.bundles.wishes import Wishes, tolerances_of
 
     wishes = Wishes(
         name=args.name,
-        tolerances=tolerances_of(args.tolerance, args.ignore, args.pixels),
+        tolerances=tolerances_of(args.tolerance, args.ignore, args.pixels, field="--tolerance"),
         wheelhouse=args.wheelhouse,
         everything=args.everything,
         license=args.license,
@@ -88,19 +89,37 @@ def reproduce(args: Namespace, out: Output) -> int:
     from physlab_mcp.bundles.reproduce import reproduce_package
 
     out.note("This runs the code in the package.")
-    report = reproduce_package(
-        Path(args.path),
-        work=Path(args.work).expanduser() if args.work else None,
-        here=args.here,
-        trusted=args.trust,
-        own_key=data_of(args).signing_key,
-    )
+    with _submitters_environment(Path(args.path)):
+        report = reproduce_package(
+            Path(args.path),
+            work=Path(args.work).expanduser() if args.work else None,
+            here=args.here,
+            trusted=args.trust,
+            own_key=data_of(args).signing_key,
+        )
     body: dict[str, Any] = msgspec.to_builtins(report)
     out.answer(body)
     out.say(told(body))
     if _tell_job(report):
         return 0
     return ENDS.get(report.verdict, 1)
+
+
+@contextmanager
+def _submitters_environment(package: Path) -> Generator[None]:
+    """As a job it takes the variables that its submitter left for it, and removes them at its end."""
+    from physlab_mcp.bundles import job_environment
+
+    job_id = os.environ.get("PHYSLAB_JOB_ID")
+    if not job_id:
+        yield
+        return
+    place = job_environment.place_of(package.absolute(), job_id)
+    job_environment.take(place, os.environ)
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)
 
 
 def _tell_job(report: Report) -> bool:
@@ -118,32 +137,3 @@ def _tell_job(report: Report) -> bool:
     }
     Path(place).write_text(json.dumps(body, default=str)[:60_000], encoding="utf-8")
     return True
-
-
-def tolerances_of(written: Sequence[str], ignored: Sequence[str], pixels: int) -> Tolerances:
-    """The tolerances as written: `1e-6` for all, `task.key=1e-6` or `task.key=1e-6,1e-12` (relative, absolute) for one.
-
-    Raises:
-        RequestError: one cannot be read.
-
-    """
-    from physlab_mcp.bundles.shapes import Tolerance, Tolerances
-
-    default, by_name = Tolerance(), dict[str, Tolerance]()
-    for text in written:
-        name, equals, numbers = text.rpartition("=")
-        try:
-            rel, _, absolute = numbers.partition(",")
-            found = Tolerance(float(rel), float(absolute or 0))
-            if not (0 <= found.rel < float("inf") and 0 <= found.abs < float("inf")):
-                raise ValueError("not a size")
-        except ValueError:
-            raise RequestError(
-                f"--tolerance {text!r} cannot be read.", field="--tolerance", got=text,
-                remedy="Write 1e-6, task.key=1e-6 or task.key=1e-6,1e-12 (relative, absolute).",
-            ) from None  # fmt: skip
-        if equals:
-            by_name[name] = found
-        else:
-            default = found
-    return Tolerances(default=default, by_name=by_name, ignore=tuple(ignored), pixels=pixels)

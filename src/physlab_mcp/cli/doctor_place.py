@@ -94,7 +94,7 @@ def data(args: Namespace) -> Iterator[Finding]:
 
 def store(args: Namespace) -> Iterator[Finding]:
     """Whether the records are intact and of a schema that is known here."""
-    from physlab_mcp.stores.migrate import newest
+    from physlab_mcp.stores.migrate import lacking, newest
 
     try:
         path = config_of(args).store_path(data_of(args))
@@ -108,6 +108,8 @@ def store(args: Namespace) -> Iterator[Finding]:
     try:
         found = int(connection.execute("PRAGMA user_version").fetchone()[0])
         check = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if check == "ok" and found == newest() and (missing := lacking(connection)):
+            check = f"it lacks {', '.join(missing)}"
     except sqlite3.DatabaseError as error:
         check = str(error)
     finally:

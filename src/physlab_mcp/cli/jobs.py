@@ -14,6 +14,8 @@ from physlab_mcp.cli.output import age_of
 from physlab_mcp.cli.watch import follow, what_happened
 from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.schemas.status import Status
+from physlab_mcp.tools.reply import Caller
+from physlab_mcp.tools.waiting import after_request
 
 if TYPE_CHECKING:
     from physlab_mcp.cli.output import Output
@@ -37,7 +39,7 @@ def list_all(args: Namespace, out: Output) -> int:
         rows = sorted([*runs, *jobs, *series], key=lambda one: one.created_at, reverse=True)
         out.answer({"jobs": [_brief(one) for one in rows]})
         if not rows:
-            out.say("Nothing yet. Start with: physlab demo")
+            out.say(f"Nothing is {args.state}." if args.state else "Nothing yet. Start with: physlab demo")
             return 0
         now = time.time()
         columns = ("id", "state", "done", "age", "title", "why")
@@ -97,7 +99,7 @@ def show(args: Namespace, out: Output) -> int:
             "done": f"{status.done} of {status.total}", "progress": f"{status.progress:.0%}",
             "queue position": status.queue_position,
             "running for" if not status.ended else "took": _length(status),
-            "cores busy": None if used is None else f"{used.share:.1%} of {used.slots:g}, at most {used.peak:g} at once",
+            "cores busy": None if used is None else f"{used.share:.1%} of {used.slots:.3g}, at most {used.peak:g} at once",
         })  # fmt: skip
         if status.job is not None:
             body |= await _show_job(lab, status, out)
@@ -120,10 +122,10 @@ async def _use(lab: Lab, status: Status) -> Utilisation | None:
     """How busy the cores were over a run or sweep, once something of it has run."""
     if status.kind not in ("run", "sweep"):
         return None
-    from physlab_mcp.engine.utilisation import of_jobs, ran
+    from physlab_mcp.engine.utilisation import use_of
 
-    jobs = await ran(lab.store, status.id, most=_MOST_JOBS)
-    used = of_jobs(jobs, slots=lab.engine.capacity().cpus, now=time.time())
+    here = lab.engine.capacity().cpus
+    used = await use_of(lab.store, status.id, here=here, most=_MOST_JOBS, now=time.time())
     return used if used.span_s else None
 
 
@@ -241,7 +243,9 @@ def ask(args: Namespace, out: Output) -> int:
                 before = await lab.engine.status(handle, owner=OWNER, limit=0)
                 await lab.engine.request(args.verb, handle, owner=OWNER)
                 after = before
-                if not before.ended:
+                if args.verb in ("pause", "resume"):
+                    after = await after_request(lab.engine, before, Caller(OWNER), args.verb)
+                elif not before.ended:
                     after = await lab.engine.wait(
                         handle, owner=OWNER, since_seq=before.last_seq, timeout_s=3.0, until_end=args.verb == "cancel"
                     )

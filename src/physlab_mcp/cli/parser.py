@@ -75,7 +75,11 @@ def _outputs(command: argparse.ArgumentParser) -> None:
 
 def _analysis(command: argparse.ArgumentParser) -> None:
     command.add_argument("--metric", help="what the analysis is about (default: the only number there is)")
-    command.add_argument("--minimize", action="store_true", help="the least value is the best")
+    sense = command.add_mutually_exclusive_group()
+    sense.add_argument("--minimize", action="store_true", help="the least value is the best")
+    sense.add_argument(
+        "--maximize", action="store_true", help="the greatest is (default: as the workflow declares, else this)"
+    )
     _outputs(command)
 
 
@@ -110,6 +114,12 @@ def _experiments(commands: _Commands) -> None:
         "analyze", "sweep:analyze", "table, figures and best point of a sweep, also of one under way"
     )
     analyze.add_argument("sweep", metavar="SWEEP", help="sweep-…")
+    analyze.add_argument(
+        "--compare", action="append", metavar="SWEEP", help="another sweep, point by point; repeatable"
+    )
+    analyze.add_argument(
+        "--pareto", action="append", metavar="LOSS:min,ACC:max", help="the front of metrics; repeatable"
+    )
     _analysis(analyze)
 
     report = commands.add("report", "report:report", "write a finished run up as a PDF")

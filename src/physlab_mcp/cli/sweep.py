@@ -107,6 +107,19 @@ def analyze(args: Namespace, out: Output) -> int:
     return with_lab(args, work, start_engine=False)
 
 
+def _asked(args: Namespace, compared: list[str]) -> list[dict[str, Any]]:
+    """The figures that --pareto and --compare ask for."""
+    fronts: list[dict[str, Any]] = []
+    for text in getattr(args, "pareto", None) or ():
+        pairs = [one.rpartition(":") for one in text.split(",")]
+        if not all(name and sense for name, _, sense in pairs):
+            raise RequestError(
+                f"--pareto {text!r} cannot be read.", field="--pareto", got=text, remedy="Say --pareto loss:min,accuracy:max"
+            )  # fmt: skip
+        fronts.append({"type": "pareto", "objectives": {name.strip(): sense.strip() for name, _, sense in pairs}})
+    return [*fronts, *({"type": "comparison", "with": handle} for handle in compared)]
+
+
 async def leave(
     lab: Lab, status: Status, args: Namespace, out: Output, *, plots: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -116,7 +129,7 @@ async def leave(
         RequestError: the handle is no sweep's, or the metric is unknown.
 
     """
-    from physlab_mcp.analysis.sweeps import table_of, timeline_of
+    from physlab_mcp.analysis.sweeps import others_of, table_of, timeline_of
 
     if status.kind != "sweep":
         raise RequestError(
@@ -131,10 +144,14 @@ async def leave(
     from physlab_mcp.analysis.export import write_all
 
     table = await table_of(lab.store, status.id)
+    compared = getattr(args, "compare", None) or []
+    asked = [*(plots.values() if plots else ()), *_asked(args, compared)]
+    asked = ["auto", *asked] if asked and not plots else asked
+    others = await others_of(lab.engine, compared, owner=OWNER)
     folder = folder_of(status.title, status.id, args.out)
     try:
         found = analyse(
-            table, metric=args.metric, maximize=not args.minimize, plots=list(plots.values()) if plots else None,
+            table, metric=args.metric, maximize=False if args.minimize else (True if args.maximize else None), plots=asked or None, others=others,
             timeline=await timeline_of(lab.store, status.id, now=time.time()), slots=round(lab.engine.capacity().cpus),
         )  # fmt: skip
     except RequestError as error:
@@ -154,6 +171,26 @@ async def leave(
     return {"folder": str(folder), "files": [str(path) for path in [*written, page]], "analysis": found.numbers}
 
 
+def _say_beside(out: Output, numbers: Mapping[str, Any]) -> None:
+    """Fronts and comparisons."""
+    for one in numbers.get("fronts", ()):
+        said = ", ".join(f"{name} {sense}" for name, sense in one["objectives"].items())
+        out.say(f"Front of {said}: {one['on_front']} of {one['points']} points.")
+        for row in one["front"]:
+            values = ", ".join(f"{name} = {value:g}" for name, value in row["values"].items())
+            out.say(f"  {values}, at {', '.join(f'{name} = {value}' for name, value in row['params'].items())}")
+        if one.get("more"):
+            out.say(f"  and {one['more']} more")
+    for one in numbers.get("comparisons", ()):
+        out.say(f"{one['with']} less this sweep, {one['shared_points']} shared points:")
+        for name, told in one["metrics"].items():
+            sure = told["difference_95"]
+            between = f" (95 %: {sure[0]:g} to {sure[1]:g})" if sure else ""
+            out.say(f"  {name}: {told['difference']}{between}; means {told['mean_here']} and {told['mean_there']}")
+        for note in one.get("notes", ()):
+            out.note(note)
+
+
 def _say(out: Output, folder: Path, files: list[Path], numbers: Mapping[str, Any]) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in numbers["points"].items())
     out.say(f"Points: {counts}.")
@@ -161,7 +198,9 @@ def _say(out: Output, folder: Path, files: list[Path], numbers: Mapping[str, Any
     if best is not None:
         where = ", ".join(f"{name} = {value}" for name, value in best["params"].items())
         word = "greatest" if numbers["maximize"] else "least"
-        out.say(f"The {word} {numbers['metric']} is {best['value']:g}, at {where}.")
+        unit = f" {numbers['unit']}" if "unit" in numbers else ""
+        out.say(f"The {word} {numbers['metric']} is {best['value']:g}{unit}, at {where}.")
+    _say_beside(out, numbers)
     for one in numbers.get("errors", ()):
         out.note(f"- {one['points']} x {one['error']}")
     out.say(f"In {near(folder)}:")

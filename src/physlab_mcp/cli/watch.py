@@ -32,7 +32,7 @@ async def follow(lab: Lab, handle: str, out: Output, *, each_node: bool) -> Stat
     each_node = each_node and status.kind == "run" and status.total <= _MOST_NODES
     fractions: dict[str, float] = {}
     nodes: list[NodeView] = []
-    silent_since = time.monotonic()
+    silent_since, trouble = time.monotonic(), ""
     with _view(out, each_node) as view:
         while True:
             if lab.engine.link.connected:
@@ -40,6 +40,9 @@ async def follow(lab: Lab, handle: str, out: Output, *, each_node: bool) -> Stat
             elif time.monotonic() - silent_since > _PATIENCE_S:
                 silent_since = math.inf  # told once
                 out.note(f"No engine has answered for {_PATIENCE_S:g} s; see: physlab engine logs")
+            if lab.engine.link.trouble not in ("", trouble):
+                trouble = lab.engine.link.trouble
+                out.note(f"The engine cannot go on and tries again: {trouble}")
             if each_node and len(nodes) < _MOST_NODES:
                 nodes = await lab.engine.nodes(handle, owner=OWNER, limit=_MOST_NODES + 1)
             for event in status.events:

@@ -20,10 +20,11 @@ from physlab_mcp.engine.forecast import UNKNOWN_S, Forecast, Task, forecast, tas
 from physlab_mcp.engine.packing import InUse
 from physlab_mcp.engine.recurring import first_time
 from physlab_mcp.engine.windows import Calendar
+from physlab_mcp.errors import RejectedError
 from physlab_mcp.nodes.registry import Registry
-from physlab_mcp.schemas.capacity import Amount
+from physlab_mcp.schemas.capacity import Amount, refuse_more
 from physlab_mcp.schemas.dag import Dag
-from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job import Job, Resources
 from physlab_mcp.schemas.job_state import ABROAD, JobState
 from physlab_mcp.schemas.recurrence import next_occurrence
 from physlab_mcp.schemas.run import Plan
@@ -42,22 +43,25 @@ async def outlook(
     """What would run when, as plain JSON; nothing is stored and nothing starts.
 
     Simulated are the first MOST_JOBS jobs with the engine's own packing and windows, beside and behind what the machine
-    has to do already. Durations are what was learnt, else the time limit, else the mean of those that are known, else a
-    second; `known` is the share of jobs of the first two kinds. Times are ISO 8601, in the schedule's time zone.
+    has to do already. Durations are what the same work took, else the mean of its kind, at most the time limit, else the
+    mean of the others, else a second; `known` is the share of jobs whose own work is known, or that have nothing but a
+    time limit. Times are ISO 8601, in the schedule's time zone.
 
     Raises:
         RequestError: a point's parameters, or the schedule, are not valid.
+        RejectedError: a node must have more than there is.
 
     """
+    check_resources(dag, capacity)
     schedule = Schedule.model_validate(plan.schedule) if plan.schedule is not None else None
     if schedule is not None:
         plan = msgspec.structs.replace(plan, priority=plan.priority or schedule.priority)
     recurs = schedule is not None and schedule.policy == "cron"
     begins = first_time(schedule, now) if schedule is not None and recurs else now
     jobs, points = await anyio.to_thread.run_sync(_expanded, plan, dag, registry, capacity)
-    mine = await tasks_of(store, list(jobs), schedule=schedule, since=begins)
-    known = sum(task.takes_s is not None for task in mine)
-    tasks = [_fitted(task, capacity) for task in _guessed(mine)]
+    mine = await tasks_of(store, list(jobs), schedule=schedule, since=begins, title=plan.title)
+    known = sum(task.known and task.takes_s is not None for task in mine)
+    tasks = _guessed(mine)
     running, waiting = ([], []) if recurs else await _others(store, capacity, now)
     room = _limited(capacity, plan.parallelism, tasks)
     run = partial(forecast, [*waiting, *tasks], room, begins, running=running)
@@ -79,6 +83,23 @@ async def outlook(
         ends = _after(schedule, begins, said.ends_at, left) if said.ends_at is not None else None
         answer["ends_at"] = said.iso(ends)
     return answer | said.waits(begins) | _notes(known, mine, len(waiting), plan, simulated=points)
+
+
+def check_resources(dag: Dag, capacity: Amount) -> None:
+    """Refuse a graph of which a node here must have more than there is, as its submission does.
+
+    Raises:
+        RejectedError: naming the node and what it asks for.
+
+    """
+    for node in dag.nodes:
+        if not node.resources or node.backend != "local":
+            continue
+        try:
+            refuse_more(msgspec.convert(node.resources, Resources), capacity, "The local backend")
+        except RejectedError as error:
+            error.message, error.field = f"{node.id}: {error.message}", f"nodes.{node.id}.{error.field}"
+            raise
 
 
 def _expanded(plan: Plan, dag: Dag, registry: Registry, capacity: Amount) -> tuple[list[Job], int]:
@@ -135,7 +156,8 @@ async def _others(store: Store, capacity: Amount, now: float) -> tuple[list[InUs
             since = job.created_at if state is None else state.plan.created_at
             blocks[handle] = (None if block is None else Schedule.model_validate(block), since)
         schedule, since = blocks[handle]
-        waiting.append(msgspec.structs.replace(_fitted(task, capacity), schedule=schedule, since=since))
+        fitted = _fitted(task, capacity) if job.spec.resources.degrade else task
+        waiting.append(msgspec.structs.replace(fitted, schedule=schedule, since=since))
     return running, waiting
 
 
@@ -238,9 +260,12 @@ class _Said:
 
 def _notes(known: int, tasks: Sequence[Task], waiting: int, plan: Plan, *, simulated: int) -> dict[str, Any]:
     notes: list[str] = []
-    if known < len(tasks):
-        rest = "the mean of the others" if known else f"{UNKNOWN_S:g} s each"
-        notes.append(f"{len(tasks) - known} of {len(tasks)} jobs were never seen: they count as {rest}.")
+    unseen = sum(task.takes_s is None for task in tasks)
+    if unseen:
+        rest = "the mean of the others" if unseen < len(tasks) else f"{UNKNOWN_S:g} s each"
+        notes.append(f"{unseen} of {len(tasks)} jobs were never seen: they count as {rest}.")
+    if guessed := len(tasks) - known - unseen:
+        notes.append(f"{guessed} of {len(tasks)} jobs are estimates: by their kind, or by times that differed.")
     if waiting:
         notes.append(f"{waiting} jobs that wait already are taken into account.")
     if simulated < plan.total:

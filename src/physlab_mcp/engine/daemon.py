@@ -172,7 +172,7 @@ class Daemon:
             client.tell(*self._news)
 
     async def _watch_idle(self) -> None:
-        """Leave when nothing is live, nobody is connected and nothing happened for a while."""
+        """Leave when nothing is live or will recur, nobody is connected and nothing happened for a while."""
         limit = self._settings.idle_exit_s
         quiet_since = time.monotonic()
         while True:
@@ -183,7 +183,8 @@ class Daemon:
                 continue
             if time.monotonic() - quiet_since < limit or time.time() - loop.idle_since < limit:
                 continue
-            if not await self._store.find_jobs(JobQuery(states=tuple(LIVE), limit=1)):
+            live = await self._store.find_jobs(JobQuery(states=tuple(LIVE), limit=1))
+            if not live and not await self._store.has_work():  # a series that will recur has no job yet
                 self._leave("idle")
                 return
 
@@ -252,7 +253,8 @@ class Daemon:
             if client.news is not None:
                 seq, durable = client.news
                 try:
-                    await client.lines.send({"seq": seq, "durable": durable})
+                    trouble = self._loop.trouble if self._loop is not None else ""
+                    await client.lines.send({"seq": seq, "durable": durable, "trouble": trouble})
                 except GONE:
                     return
 
@@ -265,6 +267,7 @@ class Daemon:
             "name": self.name,
             "leads": self._loop is not None,
             "live": self._loop.live if self._loop else 0,
+            "trouble": self._loop.trouble if self._loop else "",
             "clients": len(self._clients),
             "uptime_s": round(time.time() - self._started, 1),
             "backends": backends,

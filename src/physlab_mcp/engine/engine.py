@@ -32,8 +32,8 @@ from physlab_mcp.schemas.capacity import ONE_CORE, Amount
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle, prefix_of
-from physlab_mcp.schemas.job import Job
-from physlab_mcp.schemas.job_state import TERMINAL, JobState
+from physlab_mcp.schemas.job import Job, Reason
+from physlab_mcp.schemas.job_state import TERMINAL, JobState, ReasonCode
 from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.schemas.series import Series
 from physlab_mcp.schemas.status import Chunk, JobOutcome, NodeView, Status
@@ -179,6 +179,9 @@ class Engine(Listings):
         if limit and len(events) < limit:
             last = max(last, min(seq, view.last_seq or seq))
         position = await self.store.queue_position(view.job) if view.job is not None else None
+        if self.link.trouble and not view.ended:
+            text = f"the engine cannot go on and tries again: {self.link.trouble}"
+            view = msgspec.structs.replace(view, reason=Reason(ReasonCode.BACK_OFF, text, time.time()))
         return msgspec.structs.replace(view, events=events, last_seq=last, durable_seq=durable, queue_position=position)
 
     async def _view(self, handle: str, owner: str) -> Status:

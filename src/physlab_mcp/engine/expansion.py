@@ -128,6 +128,6 @@ def degraded(job: Job, capacity: Amount) -> Any:
     resources, told = within(job.spec.resources, capacity)
     if not told:
         return job.spec
-    return msgspec.structs.replace(
-        job.spec, resources=resources, degraded=tuple(f"{one}; it ran with that." for one in told)
-    )
+    said = dict.fromkeys([*job.spec.degraded, *(f"{one}; it ran with that." for one in told)])
+    asked = job.spec.asked or job.spec.resources
+    return msgspec.structs.replace(job.spec, resources=resources, degraded=tuple(said), asked=asked)

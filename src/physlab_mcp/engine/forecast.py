@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 
 import msgspec
 
-from physlab_mcp.engine.durations import Durations, kind_key, kind_of, limit_s, work_key
+from physlab_mcp.engine.durations import Durations, kind_key, kind_of, spread_key, within_limit
 from physlab_mcp.engine.packing import InUse, Packer, Want, choose, longest_paths
 from physlab_mcp.engine.utilisation import Busy, Utilisation, utilisation
 from physlab_mcp.engine.windows import Calendar
@@ -22,11 +22,16 @@ UNKNOWN_S = 1.0  # what a task of unknown duration is taken to last
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is to run. `takes_s` is what the scheduler believes; `really_s` what it does take (default the same)."""
+    """A job that is to run. `takes_s` is what the scheduler believes; `really_s` what it does take (default the same).
+
+    `sure`: often enough seen to refuse it by that; `known`: the same work took that long before.
+    """
 
     id: str
     amount: Amount = ONE_CORE
     takes_s: float | None = None
+    sure: bool = True
+    known: bool = True
     really_s: float | None = None
     needs: tuple[str, ...] = ()
     priority: int = 0
@@ -45,32 +50,68 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Known(msgspec.Struct, frozen=True):
     found: dict[int, tuple[float, int, float]]
+    jobs: dict[str, Job]
+    titles: dict[int, str]
 
     def durations(self, keys: Collection[int]) -> dict[int, tuple[float, int, float]]:
         return {key: self.found[key] for key in keys if key in self.found}
 
+    def look_up(self, job_ids: Collection[str]) -> list[Job]:
+        return [self.jobs[one] for one in job_ids if one in self.jobs]
+
+    def title_of(self, plan_pk: int) -> str:
+        return self.titles.get(plan_pk, "")
+
 
 async def tasks_of(
-    store: Store, jobs: Sequence[Job], *, schedule: Schedule | None = None, since: float | None = None
+    store: Store,
+    jobs: Sequence[Job],
+    *,
+    schedule: Schedule | None = None,
+    since: float | None = None,
+    title: str | None = None,
 ) -> list[Task]:
-    """The tasks that jobs are: what they take as far as it was learnt, else by their time limit."""
-    kinds = [kind_of(job) for job in jobs]
-    keys = {kind_key(kind) for kind in kinds} | {work_key(job, kind) for job, kind in zip(jobs, kinds, strict=True)}
-    expected = Durations().of(_Known(await store.durations(keys)), jobs)
+    """The tasks that jobs are: what they take as far as it was learnt, their time limit at most.
+
+    `title`: of the plan that they are of; without it those of their plans are read.
+    """
+    durations, memory = Durations(), await _remembered(store, jobs, title)
+    works = [*durations.keys(memory, jobs, title), *durations.own_keys(memory, jobs, title)]
+    kinds = {kind_key(kind_of(job)) for job in jobs}
+    memory.found.update(await store.durations({*kinds, *works, *map(spread_key, works)}))
+    expected = [within_limit(one, job) for one, job in zip(durations.expect(memory, jobs, title), jobs, strict=True)]
     here = {job.id for job in jobs}
     return [
         Task(
             id=job.id,
             amount=amount_of(job.spec.resources),
-            takes_s=limit_s(job) if seconds is None else seconds,
+            takes_s=one.seconds,
+            sure=one.sure,
+            known=one.known,
             needs=tuple(need for need in job.needs if need in here),
             priority=job.priority,
             position=job.position,
             schedule=schedule,
             since=since,
         )
-        for job, seconds in zip(jobs, expected, strict=True)
+        for job, one in zip(jobs, expected, strict=True)
     ]
+
+
+async def _remembered(store: Store, jobs: Sequence[Job], title: str | None) -> _Known:
+    """What tells which work is the same: all that jobs need, and what their plans are called."""
+    found = {job.id: job for job in jobs}
+    wanted = {need for job in jobs for need in job.needs} - found.keys()
+    while wanted:
+        read = await store.get_jobs(list(wanted))
+        found |= {job.id: job for job in read}
+        wanted = {need for job in read for need in job.needs} - found.keys() - wanted
+    titles: dict[int, str] = {}
+    if title is None:
+        for pk, handle in {job.plan_pk: job.sweep_id or job.run_id for job in found.values() if job.plan_pk}.items():
+            state = await store.get_plan(handle) if handle else None
+            titles[pk] = state.plan.title if state is not None else ""
+    return _Known({}, found, titles)
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -246,10 +287,12 @@ class _Simulation:
         if calendar is None:
             calendar = self._calendars[id(schedule)] = Calendar(schedule)
         since = self._begun if task.since is None else task.since
-        gate = calendar.gate(self._now, since=since, takes_s=task.takes_s)
+        path_s = task.rank or 0.0
+        gate = calendar.gate(self._now, since=since, takes_s=task.takes_s, sure=task.sure, path_s=path_s)
+        if gate.text:
+            self._why[index] = gate.text
         if gate.open:
             return True
-        self._why[index] = gate.text
         if gate.fail:
             self._planned.append(Planned(task.id, self._now, self._now, gate.text, fails=True))
         else:

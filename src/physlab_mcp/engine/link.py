@@ -52,6 +52,7 @@ class Link:
         self._pause_s = 0.0  # between starts of engines that do not come up
         self._child: subprocess.Popen[bytes] | None = None
         self.engine: dict[str, Any] = {}
+        self.trouble = ""  # why the engine's turns fail, as it said last
 
     @property
     def connected(self) -> bool:
@@ -82,6 +83,7 @@ class Link:
                 pass
             finally:
                 self._lines = None
+                self.trouble = ""
                 self._on_news(-1, -1)
                 with anyio.CancelScope(shield=True):
                     await lines.aclose()
@@ -107,6 +109,7 @@ class Link:
         while True:
             message = await lines.receive()
             if "seq" in message:
+                self.trouble = str(message.get("trouble", ""))
                 self._on_news(message["seq"], message["durable"])
             elif str(message.get("bye", "")).startswith("handed over"):
                 self._hold_until = time.monotonic() + _HOLD_S

@@ -11,6 +11,7 @@ import anyio
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend, Observation, Submission
+from physlab_mcp.engine.capacities import Capacities
 from physlab_mcp.engine.durations import Durations
 from physlab_mcp.engine.expansion import Expander, Expansion
 from physlab_mcp.engine.gates import Gates
@@ -21,6 +22,7 @@ from physlab_mcp.engine.recurring import begin as begin_occurrences
 from physlab_mcp.engine.requests import Requests
 from physlab_mcp.engine.retry import Rules
 from physlab_mcp.engine.steps import Draft, Stale, observe, stale_event, stored
+from physlab_mcp.engine.untaken import not_begun, not_taken
 from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.nodes.registry import Registry
@@ -72,6 +74,7 @@ class Loop:
         self._requests = Requests(self._live)
         self._durations = Durations()
         self._gates = Gates(self._durations)
+        self._capacities = Capacities(backends)
         self._goals = Goals(store, expander)
         self._expansion = Expansion(store, expander, backends, self._durations, clock)
         self._woken = anyio.Event()
@@ -84,6 +87,8 @@ class Loop:
         self._look = True  # whether plans and requests are looked for in the next turn
         self._next_at: float | None = None
         self._busy_until = 0.0
+        self.trouble = ""  # why turns fail, while they do
+        self._last_news = (0, 0)
 
     # -- from outside ----------------------------------------------------------------------------------------
 
@@ -134,10 +139,12 @@ class Loop:
                     adopted = True
                 await self.turn()
                 back_off = 0.1
+                self._tell_trouble("")
             except LeadershipLostError:
                 raise
             except PhyslabError as error:
                 logger.warning("the store refused a turn: %s", error)
+                self._tell_trouble(str(error))
                 self._woken = anyio.Event()
                 with anyio.move_on_after(back_off):
                     await self._woken.wait()
@@ -148,6 +155,12 @@ class Loop:
                 continue
             with anyio.move_on_after(self._sleep_s()):
                 await self._woken.wait()
+
+    def _tell_trouble(self, text: str) -> None:
+        """Clients that wait hear why nothing happens, and when it does again."""
+        if text != self.trouble:
+            self.trouble = text
+            self._notify(*self._last_news)
 
     def _sleep_s(self) -> float:
         now = self._clock()
@@ -202,6 +215,7 @@ class Loop:
         if look:
             first += [
                 partial(self._goals.ask, now=now),
+                partial(self._capacities.note, now=now),
                 self._requests_of(now),
                 partial(begin_occurrences, now=now),
                 self._expand,
@@ -222,7 +236,8 @@ class Loop:
         await self._dispatch(placement, done.refused)
         kill_point("engine.before_notify")
         if done.wrote:
-            self._notify(done.seq, done.durable_seq)
+            self._last_news = (done.seq, done.durable_seq)
+            self._notify(*self._last_news)
         if changes or decided:
             self._busy_until = now
         self._next_at = done.next_at
@@ -321,7 +336,7 @@ class Loop:
             if not durable:
                 backend.unplace([one.job for one in batch])
                 self._kept.append(
-                    (backend, [_not_begun(one.job, self._clock()) for one in batch if one.job.id not in refused])
+                    (backend, [not_begun(one.job, self._clock()) for one in batch if one.job.id not in refused])
                 )
                 continue
             good = [one for one in batch if one.job.id not in refused]
@@ -330,6 +345,10 @@ class Loop:
             kill_point("engine.after_submit")
             for job_id, error in failed.items():
                 logger.warning("%s was not taken by %s: %s", job_id, name, error)
+            if failed:
+                seen = [not_taken(one.job, failed[one.job.id], self._clock()) for one in good if one.job.id in failed]
+                self._kept.append((backend, seen))
+                self._woken.set()
 
     async def _is_durable(self) -> bool:
         try:
@@ -378,7 +397,3 @@ def _one_after_another(
 def _is_abroad(job: Job) -> bool:
     """Whether a backend has it. What was paused before it started, or is held, nobody has."""
     return job.state not in _GONE and job.state is not JobState.HELD and job.native_id is not None
-
-
-def _not_begun(job: Job, now: float) -> Observation:
-    return Observation(job_id=job.id, fence=job.fence, kind="dropped", at=now)

@@ -11,6 +11,7 @@ import msgspec
 from physlab_mcp.schemas.capacity import NOTHING, Amount
 
 MOST_BEHIND = 256  # how many jobs behind a waiting one are tried
+TOO_LARGE = "it needs "  # how the reason begins of what more than all there is would be needed for
 Verdict = Literal["start", "wait", "never"]
 
 
@@ -95,7 +96,7 @@ class Packer:
     def awaited(self, want: Want) -> str:
         """What a job that does not start is waiting for; the text stays the same while that does."""
         if not self.capacity.holds(want.amount):
-            return f"it needs {want.amount}; there are {self.capacity}"
+            return f"{TOO_LARGE}{want.amount}; there are {self.capacity} in all"
         if self.reserved is not None and self.reserved.id != want.id and self._free.holds(want.amount):
             return f"it would delay {self.reserved.id}, which is first and needs {self.reserved.amount}"
         return f"it waits for {want.amount} to be free at once"

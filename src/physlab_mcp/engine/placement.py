@@ -9,8 +9,9 @@ import msgspec
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.artifacts.cache_key import code_version, full_key, value_hash
-from physlab_mcp.backends.base import Assignment, Backend
+from physlab_mcp.backends.base import Assignment, Backend, Measured
 from physlab_mcp.engine.durations import Durations
+from physlab_mcp.engine.expansion import degraded
 from physlab_mcp.engine.gates import Gates
 from physlab_mcp.engine.inputs import resolve
 from physlab_mcp.engine.packing import MOST_BEHIND
@@ -18,6 +19,7 @@ from physlab_mcp.engine.room import Room, waits
 from physlab_mcp.engine.steps import dispatched, refused, served_from_cache, stored
 from physlab_mcp.errors import PhyslabError
 from physlab_mcp.nodes.registry import Registry
+from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
@@ -176,6 +178,7 @@ class Placement:
                 reason=Reason(ReasonCode.APPROVAL, f"Run `physlab jobs approve {job.id}` to let it start.", self._now),
             )
             return Change(old=job, new=held, path=(JobState.HELD,))
+        job = _with_what_is_there(backend, job)
         native_id = self._place(view, backend, job)
         if native_id is None:
             room = self._rooms.get(backend.name)
@@ -190,6 +193,11 @@ class Placement:
             key=key,
             now=self._now,
         )
+        if job is not one.job:  # there was more when it was submitted
+            told = {"text": "; ".join(job.spec.degraded)}
+            change = msgspec.structs.replace(
+                change, events=(*change.events, Event("log", job.id, self._now, told, job.attempt))
+            )
         if key is not None:
             self._keys[key] = job.pk
         module, code = self._module_of(job)
@@ -228,6 +236,14 @@ class Placement:
             return True
         view.forget(key)
         return False
+
+
+def _with_what_is_there(backend: Backend, job: Job) -> Job:
+    """A job that may do with less, with what its backend has by now; others are themselves, and wait."""
+    if not job.spec.resources.degrade or not isinstance(backend, Measured):
+        return job
+    spec = degraded(job, backend.capacity())
+    return job if spec is job.spec else msgspec.structs.replace(job, spec=spec)
 
 
 def _digest(value: Any) -> str:

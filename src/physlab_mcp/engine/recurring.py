@@ -44,16 +44,24 @@ def begin(view: TurnView, now: float) -> list[Change]:
 
 
 def _start(view: TurnView, series: Series, at: datetime, now: float) -> str:
-    """Add one occurrence; its handle. Named by its time, so that it is never there twice."""
+    """Add one occurrence; its handle. Named by its time, so that it is never there twice.
+
+    It computes anew: whoever lets work recur wants what it gives now, not what it gave the first time.
+    """
     key = f"{series.id} {at.astimezone(UTC).isoformat()}"
     if series.plan is not None:
         plan = msgspec.structs.replace(
-            series.plan, id=new_handle(series.plan.id.partition("-")[0]), created_at=now, idempotency_key=key
+            series.plan,
+            id=new_handle(series.plan.id.partition("-")[0]),
+            created_at=now,
+            idempotency_key=key,
+            use_cache=False,
         )
         return view.add_plan(plan)
     if series.job is None:
         raise RequestError(f"{series.id} has nothing to run.", field="series", got=series.id)
-    job = msgspec.structs.replace(series.job, id=new_handle("job"), created_at=now, idempotency_key=key)
+    spec = msgspec.structs.replace(series.job.spec, use_cache=False)
+    job = msgspec.structs.replace(series.job, id=new_handle("job"), spec=spec, created_at=now, idempotency_key=key)
     return view.add_job(job)
 
 

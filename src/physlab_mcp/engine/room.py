@@ -8,8 +8,8 @@ import msgspec
 
 from physlab_mcp.backends.base import Backend, Measured
 from physlab_mcp.engine.durations import Durations
-from physlab_mcp.engine.gates import expected_s
-from physlab_mcp.engine.packing import InUse, Packer, Want
+from physlab_mcp.engine.gates import expected
+from physlab_mcp.engine.packing import TOO_LARGE, InUse, Packer, Want
 from physlab_mcp.schemas.capacity import ONE_CORE, Amount, Occupied, amount_of
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import ReasonCode
@@ -42,7 +42,7 @@ class Room:
 
     def offer(self, view: TurnView, job: Job) -> bool:
         """Whether a job may start now."""
-        want = Want(job.id, self._amount(job), expected_s(self._durations, view, job))
+        want = Want(job.id, self._amount(job), expected(self._durations, view, job).seconds)
         if self._packer.offer(want) == "start":
             self.waiting.pop(job.id, None)
             return True
@@ -50,21 +50,23 @@ class Room:
         return False
 
     def _amount(self, job: Job) -> Amount:
-        """What it takes here: more cores than there are count as all of them, so that it runs when it is alone."""
+        """What it takes here. What may do with less runs when it is alone: more cores than there are count as all."""
         amount = amount_of(job.spec.resources)
+        if not job.spec.resources.degrade:
+            return amount
         return msgspec.structs.replace(amount, cpus=min(amount.cpus, self._packer.capacity.cpus))
 
 
 def _in_use(one: Occupied, view: TurnView, durations: Durations, now: float) -> InUse:
-    expected = [expected_s(durations, view, job) for job in one.jobs]
-    known = [seconds for seconds in expected if seconds is not None]
-    if not expected or len(known) < len(expected):
+    known = [s for job in one.jobs if (s := expected(durations, view, job).seconds) is not None]
+    if not one.jobs or len(known) < len(one.jobs):
         return InUse(one.amount)
     return InUse(one.amount, (one.since or now) + sum(known))
 
 
 def waits(job: Job, text: str, now: float) -> Change | None:
-    """The change that says what a large job waits for; written once."""
-    if job.reason.text or amount_of(job.spec.resources) == ONE_CORE:
+    """The change that says what a large job waits for; written once, and again as the machine gets too small or enough."""
+    too_large = text.startswith(TOO_LARGE) or job.reason.text.startswith(TOO_LARGE)
+    if amount_of(job.spec.resources) == ONE_CORE or text == job.reason.text or (job.reason.text and not too_large):
         return None
     return Change(old=job, new=msgspec.structs.replace(job, reason=Reason(ReasonCode.SLOT, text, now)))

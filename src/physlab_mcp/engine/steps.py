@@ -73,6 +73,8 @@ def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> Non
     elif seen.kind == "started":
         _started(draft, seen, now)
     elif seen.kind == "done":
+        if job.state is _S.PAUSED and job.started_at:
+            draft.job = msgspec.structs.replace(job, paused_s=_paused_s(job, seen.at or now))
         if job.state in _WAITING or (job.state is _S.PAUSED and seen.started_at):
             _started(draft, seen, now)
         if seen.failure is not None:
@@ -80,19 +82,28 @@ def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> Non
         else:
             _succeeded(draft, seen.result or b"{}", now)
     elif seen.kind == "lost":
-        _lost(draft, seen.data.get("status"), now, rules)
+        _lost(draft, seen.data.get("status"), now, rules, seen.data.get("usage") or {})
     elif seen.kind == "dropped":
         again = Reason(ReasonCode.SLOT, "", now)
         draft.to(_S.PENDING, reason=again, claimer=None, lease_until=0.0, native_id=None)
         _stay_paused(draft, job, now)
     elif seen.kind == "cancelled":
+        if seen.data.get("usage"):
+            draft.note("usage", now, seen.data["usage"])
         draft.to(_S.CANCELLED, reason=Reason(ReasonCode.REQUESTED, "", now), ended_at=now)
     elif seen.kind == "paused" and job.state in (_S.RUNNING, _S.QUEUED, _S.SUBMITTING):
         if job.state is _S.SUBMITTING:
             draft.to(_S.QUEUED)
-        draft.to(_S.PAUSED, reason=Reason(ReasonCode.REQUESTED, "frozen", now))
+        draft.to(_S.PAUSED, reason=Reason(ReasonCode.REQUESTED, "frozen", seen.at or now))
     elif seen.kind == "resumed" and job.state is _S.PAUSED:
-        draft.to(_S.RUNNING if job.started_at else _S.QUEUED, reason=Reason())
+        draft.to(_S.RUNNING if job.started_at else _S.QUEUED, reason=Reason(), paused_s=_paused_s(job, seen.at or now))
+
+
+def _paused_s(job: Job, at: float) -> float:
+    """For how long it was paused since it started, if what paused it ends now."""
+    if not job.started_at or not job.reason.since:
+        return job.paused_s
+    return job.paused_s + max(0.0, at - max(job.reason.since, job.started_at))
 
 
 def _stay_paused(draft: Draft, before: Job, now: float) -> None:
@@ -112,12 +123,23 @@ def _succeeded(draft: Draft, result: bytes, now: float) -> None:
         for ref in _artifacts(result).all_artifacts():
             data = {"name": ref.name, "sha256": ref.sha256, "media_type": ref.media_type, "size": ref.size}
             draft.note("artifact", now, data)
+    if job.paused_s:
+        result = _without_pauses(result, job.paused_s, now - job.started_at)
     draft.note("result", now, {"bytes": len(result)})
     if job.state is not _S.COLLECTING:
         draft.to(_S.COLLECTING)
     draft.to(_S.SUCCEEDED, reason=Reason(), ended_at=now, observed_at=now)
     draft.body = result
     draft.cache_key = job.cache_key if _on_its_device(job, result) else None
+
+
+def _without_pauses(body: bytes, paused_s: float, since_start_s: float) -> bytes:
+    """A result whose `duration_ms` is running time: the worker's clock went on while it was frozen."""
+    result = _artifacts(body)
+    meta = {**result.meta, "paused_s": round(paused_s, 3)}
+    if "duration_ms" in meta:
+        meta["duration_ms"] = round(min(meta["duration_ms"], max(0.0, since_start_s - paused_s) * 1e3), 3)
+    return msgspec.json.encode(msgspec.structs.replace(result, meta=meta))
 
 
 def _on_its_device(job: Job, result: bytes) -> bool:
@@ -143,7 +165,7 @@ def _failed(draft: Draft, failure: Failure, now: float, rules: Rules) -> None:
     draft.body = msgspec.json.encode(failure)
 
 
-def _lost(draft: Draft, status: int | None, now: float, rules: Rules) -> None:
+def _lost(draft: Draft, status: int | None, now: float, rules: Rules, usage: dict[str, Any]) -> None:
     """`status`: with what its worker ended, negative for a signal; None where nobody knows."""
     job = draft.job
     how = _how_it_ended(status)
@@ -168,6 +190,7 @@ def _lost(draft: Draft, status: int | None, now: float, rules: Rules) -> None:
         remedy=remedy,
         exit_code=status if status is not None and status >= 0 else None,
         signal=-status if status is not None and status < 0 else None,
+        meta=usage,
     )
     draft.note("result", now, {"code": failure.code, "message": failure.message})
     reason = Reason(ReasonCode.LOST, failure.message, now)
@@ -197,6 +220,7 @@ def _again(draft: Draft, now: float, wait_s: float, text: str) -> None:
         native_id=None,
         cache_key=None,
         started_at=0.0,
+        paused_s=0.0,
     )
 
 

@@ -11,6 +11,7 @@ from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend, Measured
 from physlab_mcp.engine.expansion import degraded
 from physlab_mcp.engine.records import Repository
+from physlab_mcp.errors import RejectedError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.job import Job, JobSpec, Resources
@@ -41,23 +42,34 @@ class Submissions:
 
     async def add_plan(self, plan: Plan, dag: Dag) -> str:
         """Add a run or sweep; the same idempotency_key gives the first one's id."""
-        plan = await self._sound(plan, dag)
+        plan = await self.sound(plan, dag)
         git = await self._repository.state(str(Path.cwd()))
         kill_point("client.before_submit")
         plan_id = await self._store.add_plan(plan, msgspec.json.encode(dag), git=git)
         kill_point("client.after_submit")
         return plan_id
 
-    async def _sound(self, plan: Plan, dag: Dag) -> Plan:
+    async def sound(self, plan: Plan, dag: Dag) -> Plan:
+        """A plan as it is stored.
+
+        Raises:
+            RejectedError: a node must have what its backend has not.
+
+        """
         for node in dag.nodes:
             if node.resources:
-                await self._check(node.backend, JobSpec(resources=msgspec.convert(node.resources, Resources)))
+                try:
+                    await self._check(node.backend, JobSpec(resources=msgspec.convert(node.resources, Resources)))
+                except RejectedError as error:
+                    error.message = f"{node.id}: {error.message}"
+                    error.field = f"nodes.{node.id}.{error.field}"
+                    raise
         return msgspec.structs.replace(plan, roots=plan.roots or self._roots)
 
     async def add_series(self, series: Series, dag: Dag | None = None) -> str:
         """Add recurring work; the same idempotency_key gives the first one's id."""
         if series.plan is not None and dag is not None:
-            series = msgspec.structs.replace(series, plan=await self._sound(series.plan, dag))
+            series = msgspec.structs.replace(series, plan=await self.sound(series.plan, dag))
         if series.job is not None:
             await self._check(series.job.backend, series.job.spec)
             job = self._without_what_is_missing(series.job)

@@ -13,10 +13,12 @@ from physlab_mcp.schemas.wall_clock import instant, said, span
 _HORIZON_DAYS = 15  # two weekends and both kinds of clock change are within
 _SATURDAY = 5
 _FRESH_S = 86_400.0
+_SURE, _GUESSED = 1.2, 2.0  # so many times the expected seconds are left before a deadline
+_AWAKE_S = 2.0  # and these, for the start itself
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """The decision: start now, not before a moment, or never. `text` says when and why."""
+    """The decision: start now, not before a moment, or never. `text` says when and why; of an open one, what is at risk."""
 
     opens_at: float = 0.0  # seconds since the epoch; 0: now
     text: str = ""
@@ -72,38 +74,72 @@ class Calendar:
                 merged.append((opens, closes))
         return merged
 
-    def gate(self, now: float, *, since: float, takes_s: float | None = None) -> Gate:
+    def gate(
+        self, now: float, *, since: float, takes_s: float | None = None, sure: bool = True, path_s: float = 0.0
+    ) -> Gate:
         """Whether work that was submitted at `since` and is expected to take `takes_s` may start now.
 
-        Work of unknown duration counts as fitting every window that is open.
+        Work of unknown duration counts as fitting every window that is open. An expectation that is not `sure` decides
+        when, but refuses nothing. `path_s`: the seconds up to the end of what waits for it, itself included.
         """
-        schedule, due = self.schedule, self._deadline
-        if due is not None and now + (takes_s or 0.0) > due:
+        due = self._deadline
+        if due is not None and self._is_too_late(now, since, takes_s if sure else None, due):
             how = f"it is expected to take {span(takes_s)}" if takes_s and now < due else "that has passed"
             return Gate(text=f"it must end by {said(due, self._zone)}; {how}", fail=True)
-        found = self._by_policy(now, takes_s)
+        found, latest = self._by_policy(now, takes_s), self._latest(since, takes_s, path_s, sure=sure)
+        risk = ""
+        if not sure and (found.fail or (latest is not None and found.opens_at > latest)):
+            risk, found = (
+                f"{found.text}; that is an estimate, which keeps nothing from its start",
+                self._by_policy(now, None),
+            )
         if found.open:
-            return found
-        if due is not None and schedule.policy != "off_peak" and found.opens_at + (takes_s or 0.0) > due:
+            return self._open(now, takes_s, risk)
+        if (
+            due is not None
+            and self.schedule.policy != "off_peak"
+            and found.opens_at + (takes_s or 0.0 if sure else 0.0) > due
+        ):
             how = f" and is expected to take {span(takes_s)}" if takes_s else ""
             return Gate(text=f"it must end by {said(due, self._zone)}; {found.text}{how}", fail=True)
-        latest = self._latest(since, takes_s)
         if latest is None or (found.opens_at and found.opens_at <= latest):
             return found
+        runs = self.schedule.after_max_wait == "run"
         why = f"no window suits it within {span(latest - since)} of its submission"
         if now >= latest:
-            return OPEN if schedule.after_max_wait == "run" else Gate(text=f"{why}: {found.text}", fail=True)
-        then = "runs outside of a window" if schedule.after_max_wait == "run" else "fails"
+            return self._open(now, takes_s, "") if runs else Gate(text=f"{why}: {found.text}", fail=True)
+        then = "runs outside of a window" if runs else "fails"
         return Gate(latest, f"{found.text}; it {then} at {said(latest, self._zone)}, since {why}")
 
-    def _latest(self, since: float, takes_s: float | None) -> float | None:
-        """The moment after which no window is waited for: the longest wait, or what the deadline leaves time for."""
-        if self.schedule.policy != "off_peak":
+    def _is_too_late(self, now: float, since: float, takes_s: float | None, due: float) -> bool:
+        """Whether it can no longer end by its deadline. What waited for a window as it was asked to is not refused for that."""
+        waited = self.schedule.policy == "off_peak" and self.schedule.after_max_wait == "run"
+        return now >= due or (since if waited else now) + (takes_s or 0.0) > due
+
+    def _open(self, now: float, takes_s: float | None, risk: str) -> Gate:
+        due = self._deadline
+        if due is not None and takes_s and now + takes_s > due:
+            late = f"it is expected to take {span(takes_s)}, which is longer than up to its deadline {said(due, self._zone)}"
+            risk = f"{risk}; {late}" if risk else late
+        return Gate(text=risk) if risk else OPEN
+
+    def _latest(self, since: float, takes_s: float | None, path_s: float, *, sure: bool) -> float | None:
+        """The moment after which no window is waited for: the longest wait, or what the deadline leaves time for.
+
+        Where it then runs, it is early enough for a start that comes late and for work that takes longer than expected;
+        of work of unknown duration half of the time is left.
+        """
+        schedule, due = self.schedule, self._deadline
+        if schedule.policy != "off_peak":
             return None
-        limits = [since + self.schedule.max_wait_hours * 3600] if self.schedule.max_wait_hours else []
-        if self._deadline is not None:
-            limits.append(self._deadline - (takes_s or 0.0))
-        return min(limits, default=None)
+        limits = [since + schedule.max_wait_hours * 3600] if schedule.max_wait_hours else []
+        if due is not None and schedule.after_max_wait == "fail":
+            limits.append(due - (takes_s or 0.0 if sure else 0.0))
+        elif due is not None and takes_s is None:
+            limits.append(since + (due - since) / 2)
+        elif due is not None:
+            limits.append(due - (_SURE if sure else _GUESSED) * max(takes_s or 0.0, path_s) - _AWAKE_S)
+        return max(since, min(limits)) if limits else None
 
     def _by_policy(self, now: float, takes_s: float | None) -> Gate:
         if self.schedule.policy == "off_peak":

@@ -78,6 +78,11 @@ def node_resources(task: str, asked: Mapping[str, Any]) -> dict[str, Any]:
             yes_or_no(value, f"require of {task!r}")
             continue
         least = 0 if name == "gpu" else 1e-9
+        if name == "gpu" and not _is_count(value):
+            raise RequestError(
+                f"gpu of {task!r} is {value!r}.", field=field, got=value,
+                remedy="Give how many GPUs it needs, a whole number, or true for one.",
+            )  # fmt: skip
         switch = isinstance(value, bool) and name != "gpu"
         if switch or not isinstance(value, int | float) or not math.isfinite(value) or value < least:
             raise RequestError(
@@ -93,3 +98,7 @@ def node_resources(task: str, asked: Mapping[str, Any]) -> dict[str, Any]:
             seconds = max(1, round(value * 3600))
             found["time_limit"] = f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
     return {**found, "require": bool(asked.get("require"))} if found else {}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0 and value == int(value)

@@ -17,7 +17,8 @@ import msgspec
 from physlab_mcp.analysis import points
 from physlab_mcp.errors import NotFoundError, RequestError, UnavailableError
 from physlab_mcp.library.bridge import Bridge
-from physlab_mcp.library.given import handle_of, refused, whole, workflow_of, yes_or_no
+from physlab_mcp.library.given import handle_of, refused, short, whole, workflow_of, yes_or_no
+from physlab_mcp.library.interrupts import Asking, goes_on
 from physlab_mcp.library.progress import ProgressBar, say
 from physlab_mcp.library.results import Results
 from physlab_mcp.library.submission import OWNER, RECORD, Options, Record, foretold, submit
@@ -113,18 +114,20 @@ class Engine:
         whole(priority, "priority")
         yes_or_no(use_cache, "use_cache")
         if on_failure not in (None, *_ON_FAILURE):
-            raise refused("on_failure is no way to go on.", "on_failure", on_failure, f"Use {', '.join(_ON_FAILURE)}.")
+            message = f"on_failure is {short(on_failure)}, which is no way to go on."
+            raise refused(message, "on_failure", on_failure, f"Use {', '.join(_ON_FAILURE)}.")
         chosen = Options(
             parallelism=parallelism, priority=priority, use_cache=use_cache, on_failure=on_failure, schedule=schedule,
             schedule_override=override,
         )  # fmt: skip
-        ready = workflow.validate()
+        with Asking() as asked:
+            ready = workflow.prepared(counted=False)
 
-        async def work(lab: Lab) -> str:
-            return await submit(lab, workflow, ready, chosen)
+            async def work(lab: Lab) -> str:
+                return await asked.hand_over(submit(lab, workflow, ready, chosen))
 
-        handle = self._bridge.call(work)
-        record = self._record(handle)
+            handle = self._bridge.call(work)
+            record = self._record(handle)
         for warning in record.warnings if record is not None else ():
             say(f"Warning: {warning}")
         return handle
@@ -233,8 +236,7 @@ class Engine:
                             remedy="It goes on; wait again, or look at its results so far.",
                         )  # fmt: skip
         except KeyboardInterrupt:
-            say(f"\n{handle} goes on. Wait again: Engine().wait({handle!r}); stop it: Engine().cancel({handle!r}).")
-            raise
+            raise KeyboardInterrupt(goes_on(handle)) from None
         return Results(self, handle)
 
     def _changes(self, handle: str) -> Iterator[Status]:

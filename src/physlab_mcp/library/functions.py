@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickletools
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -13,14 +12,14 @@ import msgspec
 
 from physlab_mcp.artifacts.cache_key import canonical_json
 from physlab_mcp.errors import RequestError
-from physlab_mcp.library.fingerprint import Fingerprint, goes_by_name, source_of
+from physlab_mcp.library.codes import goes_by_name
+from physlab_mcp.library.fingerprint import Fingerprint, source_of
+from physlab_mcp.library.sending import dumps, named_in
 from physlab_mcp.library.sources import Used, used_by
 from physlab_mcp.nodes.registry import need
 
 if TYPE_CHECKING:
     from physlab_mcp.artifacts.blobs import Blobs
-
-_TEXTS = frozenset({"SHORT_BINUNICODE", "BINUNICODE", "UNICODE", "GLOBAL"})
 
 
 class Pickled(msgspec.Struct, frozen=True):
@@ -30,6 +29,9 @@ class Pickled(msgspec.Struct, frozen=True):
     data: bytes
     record: bytes
     used: Used
+
+    def __repr__(self) -> str:
+        return f"Pickled({self.name!r}, {len(self.data)} bytes)"
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -57,15 +59,22 @@ def pickled(function: Callable[..., Any]) -> Pickled:
         UnavailableError: cloudpickle is not installed.
 
     """
-    cloudpickle = need("cloudpickle", "library")
+    need("cloudpickle", "library")
     name = name_of(function)
     try:
-        data: bytes = cloudpickle.dumps(function)
+        data = dumps(function)
     except Exception as error:
-        raise _refused(function, name, error, cloudpickle) from error
+        raise _refused(function, name, error) from error
+    texts, lost = named_in(data)
+    if lost:
+        raise _looked_up(name, lost[0])
     fingerprint = Fingerprint()
-    digest = fingerprint.digest(function)
-    used = used_by(sorted({*fingerprint.imported, *_modules_in(data), *_home(function)}))
+    try:
+        digest = fingerprint.digest(function)
+    except RecursionError as error:
+        raise _refused(function, name, error) from error
+    loaded = {one for one in texts if one in sys.modules and one.partition(".")[0] != "cloudpickle"}
+    used = used_by(sorted({*fingerprint.imported, *loaded, *_home(function)}))
     record = {
         "name": name,
         "python": f"{sys.implementation.name} {platform.python_version()}",
@@ -87,22 +96,22 @@ def _sha256(data: bytes) -> str:
     return sha256(data).hexdigest()
 
 
-def _modules_in(data: bytes) -> set[str]:
-    """Loaded modules that a pickle names."""
-    found: set[str] = set()
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in _TEXTS and isinstance(argument, str):
-            name = argument.split(" ")[0] if opcode.name == "GLOBAL" else argument
-            if name in sys.modules and name not in ("cloudpickle.cloudpickle", "cloudpickle"):
-                found.add(name)
-    return found
+def _looked_up(name: str, lost: str) -> RequestError:
+    kind = type(getattr(sys.modules["__main__"], lost, None)).__name__
+    return RequestError(
+        f"The function {name!r} cannot be sent to a worker: it uses {lost!r}, a {kind}, which pickle looks up by its "
+        "name in the program's own file, and a worker does not have that.",
+        field="function",
+        got=name,
+        remedy=f"Move {lost!r} into a module that the program imports, or make it inside the function.",
+    )
 
 
-def _refused(function: Any, name: str, error: Exception, cloudpickle: Any) -> RequestError:
+def _refused(function: Any, name: str, error: Exception) -> RequestError:
     """Which of the things that it takes along is the one that cannot be pickled."""
     for what, value in _taken_along(function):
         try:
-            cloudpickle.dumps(value)
+            dumps(value)
         except Exception as own:
             return RequestError(
                 f"The function {name!r} cannot be sent to a worker: its {what} is a {type(value).__name__}, "

@@ -20,10 +20,11 @@ _DEEPEST = 100
 
 def refused(message: str, field: str, got: Any, remedy: str) -> RequestError:
     """An error whose `got` is short enough to be shown."""
-    return RequestError(message, field=field, got=_short(got), remedy=remedy)
+    return RequestError(message, field=field, got=short(got), remedy=remedy)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Its text, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:99]}…"
 
@@ -36,7 +37,7 @@ def handle_of(value: Any) -> str:
 
     """
     if not isinstance(value, str) or not value:
-        raise refused(f"The id is {_short(value)}.", "handle", value, "Give the id that submit answered, a text.")
+        raise refused(f"The id is {short(value)}.", "handle", value, "Give the id that submit answered, a text.")
     return value
 
 
@@ -48,7 +49,7 @@ def text_of(value: Any, field: str) -> str:
 
     """
     if not isinstance(value, str):
-        raise refused(f"{field} is {_short(value)}, which is no text.", field, value, "Give a text.")
+        raise refused(f"{field} is {short(value)}, which is no text.", field, value, "Give a text.")
     return value
 
 
@@ -61,7 +62,7 @@ def task_name(value: Any) -> str:
     """
     if not isinstance(value, str) or not _TASK.fullmatch(value):
         raise refused(
-            f"A task cannot be called {_short(value)}.", "name", value,
+            f"A task cannot be called {short(value)}.", "name", value,
             "Use letters, digits, _ . and -, at most 100 of them, and no . or - at the beginning.",
         )  # fmt: skip
     return value
@@ -77,7 +78,7 @@ def names_of(value: Any, field: str) -> list[str]:
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list | tuple | AbstractSet) or not all(isinstance(one, str) for one in value):
-        raise refused(f"{field} is {_short(value)}, which is no list of names.", field, value, 'Write ["name", …].')
+        raise refused(f"{field} is {short(value)}, which is no list of names.", field, value, 'Write ["name", …].')
     names = [str(one) for one in value]
     return sorted(names) if isinstance(value, AbstractSet) else names
 
@@ -92,10 +93,10 @@ def mapping_of(value: Any, field: str, example: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise refused(f"{field} is {_short(value)}, which is no dict.", field, value, f"Write {example}.")
+        raise refused(f"{field} is {short(value)}, which is no dict.", field, value, f"Write {example}.")
     for name in value:
         if not isinstance(name, str) or not name:
-            raise refused(f"{field} has the name {_short(name)}, which is no text.", field, name, f"Write {example}.")
+            raise refused(f"{field} has the name {short(name)}, which is no text.", field, name, f"Write {example}.")
     return value
 
 
@@ -110,7 +111,7 @@ def whole(value: Any, field: str, *, least: int | None = None, most: int | None 
     if not inside or isinstance(value, bool):
         span = f" from {least}" if least is not None else ""
         span += f" to {most}" if most is not None else ""
-        raise refused(f"{field} is {_short(value)}.", field, value, f"Give a whole number{span}.")
+        raise refused(f"{field} is {short(value)}.", field, value, f"Give a whole number{span}.")
     return int(value)
 
 
@@ -122,7 +123,7 @@ def yes_or_no(value: Any, field: str) -> bool:
 
     """
     if not isinstance(value, bool):
-        raise refused(f"{field} is {_short(value)}.", field, value, "Give True or False.")
+        raise refused(f"{field} is {short(value)}.", field, value, "Give True or False.")
     return value
 
 
@@ -177,7 +178,7 @@ def plain_of(value: Any, field: str, depth: int = 0) -> Any:
         raise refused(f"{field} is {value!r}.", field, value, remedy)
     what = "nested too deep" if isinstance(value, Mapping | list | tuple) else f"a {type(value).__name__}"
     raise refused(
-        f"{field} is {what}: {_short(value)}.", field, value,
+        f"{field} is {what}: {short(value)}.", field, value,
         "Parameters are finite numbers, texts, booleans, None, lists and dicts; give a path as str(path), and let the "
         "task make objects itself.",
     )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,9 @@ from physlab_mcp.analysis.points import Point, TaskOutcome
 from physlab_mcp.errors import NotFoundError, RequestError
 
 if TYPE_CHECKING:
+    from physlab_mcp.analysis.comparison import Comparison
     from physlab_mcp.analysis.figures.chart import Chart
+    from physlab_mcp.lab import Lab
     from physlab_mcp.library.engine import Engine
 
 
@@ -151,16 +155,35 @@ class Results:
         points = self.points()
         tasks = self._record.tasks if self._record is not None else ()
         title = self._record.name if self._record is not None else ""
-        return table((one.row() for one in points), tasks=tasks, sweep_id=self.id, title=title)
+        results = self._record.results if self._record is not None else {}
+        return table((one.row() for one in points), tasks=tasks, sweep_id=self.id, title=title, results=results)
+
+    def _counted(self, metrics: Iterable[str | None] | None = None, *, depth: int = 3) -> Any:
+        """The table with the numbers alone of its metrics; warns of what that leaves out of those named, or of any."""
+        from physlab_mcp.analysis import columns
+
+        df = columns.numbers_alone(self.to_dataframe())
+        full = df.attrs["full_names"]
+        asked = None if metrics is None else [full.get(one, one) for one in metrics if one]
+        for name in df.attrs.get("not_numbers", {}):
+            if asked is None or any(name == one or name.endswith(f".{one}") for one in asked):
+                warnings.warn(columns.not_numbers(df, name), UserWarning, stacklevel=depth)
+        return df
 
     def summary(self, metrics: Sequence[str] | None = None, *, by: Sequence[str] | str | None = None) -> Any:
-        """Mean, spread and confidence interval of each metric, by groups if wanted, as a DataFrame."""
+        """Mean, spread and confidence interval of each metric, by groups if wanted, as a DataFrame.
+
+        A value that is no number counts as missing, with a warning; so in all that follows.
+        """
         from physlab_mcp.analysis.statistics import summarise
 
-        return summarise(self.to_dataframe(), metrics, by=by)
+        return summarise(self._counted(metrics), metrics, by=by)
 
-    def find_optimal_parameters(self, metric: str, *, maximize: bool = True) -> dict[str, Any]:
+    def find_optimal_parameters(self, metric: str | None = None, *, maximize: bool | None = None) -> dict[str, Any]:
         """The parameters of the best point that succeeded; the first of equals. `duration_s` counts as a metric here.
+
+        Without `metric` it is the first declared result, or the only number. Without `maximize` the greatest value is the
+        best, unless `add_result` said otherwise.
 
         Raises:
             RequestError: no point has a finite value of it, or the metric is unknown.
@@ -168,17 +191,32 @@ class Results:
         """
         from physlab_mcp.analysis.optimum import optimum
 
-        table = self.to_dataframe()
-        if metric == "duration_s" and metric not in table.attrs["metrics"]:
-            table.attrs["metrics"] = [*table.attrs["metrics"], metric]
-        best = optimum(table, metric, maximize=maximize)
+        best = optimum(self._counted([metric]), metric, maximize=maximize)
         return dict(next(point.params for point in self if point.index == best.index))
 
-    def pareto(self, objectives: Mapping[str, str]) -> Any:
-        """The rows of the table that no other beats in every objective, `{"accuracy": "max", "cost": "min"}`."""
-        from physlab_mcp.analysis.pareto import pareto
+    def pareto(self, objectives: Mapping[str, str] | None = None) -> Any:
+        """The rows of the table that no other beats in every objective, `{"accuracy": "max", "cost": "min"}`.
 
-        return pareto(self.to_dataframe(), objectives)
+        Without any, the objectives are the results that were declared with a direction.
+        """
+        from physlab_mcp.analysis.pareto import objectives_of, pareto
+
+        df = self._counted(objectives or ())
+        return pareto(df, objectives_of(df, objectives or {}))
+
+    def compare(self, other: Results | str, metric: str | None = None) -> Comparison:
+        """How a metric (else each number that both have) of another sweep differs from this one's, that one's less this one's.
+
+        Points are paired by their parameters; a metric without any pair is compared without, and `notes` say so.
+
+        Raises:
+            RequestError: no number is in both, or the metric is unknown.
+
+        """
+        from physlab_mcp.analysis.comparison import compare
+
+        there = other if isinstance(other, Results) else self._engine.results(other)
+        return compare(self._counted([metric]), there._counted([metric]), None if metric is None else [metric])
 
     def plot(self, figure: str | Mapping[str, Any], **fields: Any) -> Plot:
         """A figure: one that the workflow added, by its name; a type such as `"heatmap"`; or a whole request.
@@ -187,21 +225,56 @@ class Results:
             RequestError: it is no figure, or names a column that is not there.
 
         """
-        from physlab_mcp.analysis.choose import make
-
         known = self._record.visualizations if self._record is not None else {}
         name = figure if isinstance(figure, str) else None
         request: dict[str, Any] = dict(known.get(figure, {"type": figure})) if isinstance(figure, str) else dict(figure)
-        return Plot(make(self.to_dataframe(), {**request, **fields}, name=name))
+        return self._plot({**request, **fields}, name)
 
-    def plots(self) -> list[Plot]:
-        """The figures that the workflow added; without any, those that suit the table."""
-        from physlab_mcp.analysis.choose import charts
+    def _plot(self, request: dict[str, Any], name: str | None, **defaults: Any) -> Plot:
+        from physlab_mcp.analysis.choose import make
+        from physlab_mcp.analysis.request import read_request
+
+        if isinstance(request.get("with"), Results):
+            request = {**request, "with": request["with"].id}
+        asked = read_request(request)
+        others: dict[str, Any] = {}
+        if asked.type == "comparison" and asked.other:
+            others[asked.other] = self._engine.results(asked.other).to_dataframe()
+        if asked.type == "utilisation":
+            rows, slots = self._timeline()
+            defaults |= {"timeline": rows, "slots": slots}
+        df = self._counted([asked.value, *asked.objectives, *asked.columns], depth=4)
+        return Plot(make(df, asked, name=name, others=others, **defaults))
+
+    def _timeline(self) -> tuple[list[dict[str, Any]], int]:
+        """What ran when on which core, and how many cores there are."""
+
+        async def work(lab: Lab) -> tuple[list[dict[str, Any]], int]:
+            from physlab_mcp.analysis.sweeps import timeline_of
+
+            return await timeline_of(lab.store, self.id, now=time.time()), round(lab.engine.capacity().cpus)
+
+        return self._engine._bridge.call(work)
+
+    def plots(self, metric: str | None = None, *, maximize: bool | None = None) -> list[Plot]:
+        """The figures that the workflow added; without any, or with a metric, those that suit the table.
+
+        Without a metric these are of the first declared result, or of the first number where none was declared, with the
+        leading figure of up to three further ones. `maximize` says what is better where that was not declared or is otherwise.
+
+        Raises:
+            RequestError: the metric is unknown, or no point gave a number.
+
+        """
+        from physlab_mcp.analysis.choose import overview
 
         known = self._record.visualizations if self._record is not None else {}
-        if known:
-            return [self.plot(name) for name in known]
-        return [Plot(one) for one in charts(self.to_dataframe())]
+        if known and metric is None:
+            return [self._plot(dict(one), name, maximize=maximize) for name, one in known.items()]
+        return [
+            Plot(one)
+            for one in overview(self._counted(None if metric is None else [metric]), metric, maximize=maximize)
+        ]
 
     def save(self, path: str | Path) -> Path:
         """Write the table as .csv, .parquet or .tex."""

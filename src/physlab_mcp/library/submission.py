@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import msgspec
 
-from physlab_mcp.errors import RequestError
+from physlab_mcp.errors import RejectedError
 from physlab_mcp.library.drafting import spec_of
 from physlab_mcp.library.functions import Pickled, Stored, store
+from physlab_mcp.library.validation import defects
 from physlab_mcp.schemas.capacity import Amount, within
 from physlab_mcp.schemas.job import Resources
 from physlab_mcp.schemas.schedule import canonical, read_schedule
@@ -78,7 +79,10 @@ async def submit(lab: Lab, workflow: ExperimentalWorkflow, ready: Mapping[str, P
         warnings=warnings,
     )
     await lab.store.put(RECORD, plan.id, record, subject=OWNER)
-    handle = await submit_scheduled(lab.engine, plan, dag, options.schedule)
+    try:
+        handle = await submit_scheduled(lab.engine, plan, dag, options.schedule)
+    except RejectedError as error:
+        raise _lacking(error, dag, lab.engine.capacity()) from None
     if handle != plan.id:  # a series: each occurrence is a plan of its own
         await lab.store.put(RECORD, handle, record, subject=OWNER)
     return handle
@@ -99,6 +103,24 @@ async def foretold(lab: Lab, workflow: ExperimentalWorkflow, options: Options) -
     found = await outlook(lab.store, plan, dag, lab.registry, lab.engine.capacity(), now=time.time())
     left_out = _left_out(dag, lab.engine.capacity())
     return {**found, "warnings": left_out} if left_out else found
+
+
+def _lacking(error: RejectedError, dag: Dag, capacity: Amount) -> RejectedError:
+    """The refusal, with the tasks that it is about and what they ask for where that is more than the machine has."""
+    lacks: dict[str, list[str]] = {}
+    for node in dag.nodes:
+        asked = msgspec.convert(node.resources or {}, Resources)
+        told = within(asked, capacity)[1]
+        if told and not asked.degrade:
+            lacks[node.id] = told
+    if not lacks:
+        return error
+    parts = "; ".join(f"{name!r}: {', '.join(told)}" for name, told in lacks.items())
+    return RejectedError(
+        f"This machine does not have what tasks require. {parts}.", field=f"resources.{next(iter(lacks))}",
+        got=next(iter(lacks.values()))[0],
+        remedy="Ask for less, or leave out `require`: then it runs with what there is, and a warning says so.",
+    )  # fmt: skip
 
 
 def _left_out(dag: Dag, capacity: Amount) -> list[str]:
@@ -129,12 +151,7 @@ def _planned(
     )  # fmt: skip
     checked = validate(spec, lab.registry, limits=limits)
     if checked.dag is None:
-        first = checked.errors[0]
-        raise RequestError(
-            f"The workflow {workflow.name!r}: {first.message}",
-            field=first.field, got=first.node, remedy=first.remedy,
-            details=[msgspec.to_builtins(one) for one in checked.errors],
-        )  # fmt: skip
+        raise defects(workflow.name, checked.errors)
     block = workflow.block() or None
     files = pin_files(
         checked.dag, lab.registry, params={}, space=tuple(workflow.parameters), roots=roots, hidden=[lab.data.root],

@@ -6,13 +6,48 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+import msgspec
+
 from physlab_mcp.dags.order import cycles_in, layers_of
 from physlab_mcp.dags.references import places_in
-from physlab_mcp.errors import PhyslabError
+from physlab_mcp.errors import PhyslabError, RequestError
 from physlab_mcp.library.tasks import Task, arguments_of, command_words, node_params, points_in
 from physlab_mcp.nodes.function_call import INPUTS, PARAMS, yields
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Finding
+
+_SHOWN = 20  # defects in the text of an error
+
+
+def defects(name: str, found: Sequence[Finding]) -> RequestError:
+    """The error of a workflow that has these defects: its text tells them one by one, `details` has each in parts."""
+    first, details = found[0], [msgspec.to_builtins(one) for one in found]
+    if len(found) == 1:
+        message, remedy = f"The workflow {name!r}: {first.message}", first.remedy
+    else:
+        lines = [f"{i}. {one.message} {one.remedy}" for i, one in enumerate(found[:_SHOWN], start=1)]
+        lines += [f"... and {len(found) - _SHOWN} more in `details`."] if len(found) > _SHOWN else []
+        message = "\n  ".join([f"The workflow {name!r} has {len(found)} defects:", *lines]) + "\n"
+        remedy = "Mend all of them; `details` has each with its task and field."
+    return RequestError(message, field=first.field, got=first.node, remedy=remedy, details=details)
+
+
+def sweep_problems(block: Mapping[str, Any], *, counted: bool) -> list[Finding]:
+    """What is wrong with a sweep block; `counted`: with its points too, which takes a while where there are many."""
+    from physlab_mcp.dags.extension import points_of
+    from physlab_mcp.dags.sweep import read_sweep
+
+    try:
+        spec = read_sweep(block)
+        if counted:
+            points_of(spec).probes(1)
+    except PhyslabError as error:
+        parts = error.details or [{"message": error.message, "remedy": error.remedy, "field": error.field}]
+        return [
+            Finding("bad_sweep", f"{str(one['message']).rstrip('.')}.", one.get("remedy") or "", field=one.get("field"))
+            for one in parts
+        ]
+    return []
 
 
 def order_problems(tasks: Sequence[Task]) -> list[Finding]:

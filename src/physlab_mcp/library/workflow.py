@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-import msgspec
-
 from physlab_mcp.analysis.metadata import RECORDED
 from physlab_mcp.errors import RequestError
 from physlab_mcp.library import validation
@@ -24,6 +22,7 @@ from physlab_mcp.library.given import (
     yes_or_no,
 )
 from physlab_mcp.library.tasks import Task
+from physlab_mcp.nodes.function_call import takes_of
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Finding
 
@@ -75,11 +74,11 @@ class ExperimentalWorkflow:
                 f"There is a task {name!r} already.", field="name", got=name, remedy="Give each its own name."
             )
         kind: dict[str, Any] = {}
-        if isinstance(work, str):
+        if isinstance(work, str) and work.strip():
             kind["node_type"] = work
         elif callable(work):
-            kind["function"] = work
-        elif isinstance(work, Sequence) and work:
+            kind["function"] = _readable(name, work)
+        elif isinstance(work, Sequence) and not isinstance(work, str | bytes | bytearray) and work:
             kind["command"] = tuple(word if isinstance(word, Mapping) else str(word) for word in work)
         else:
             raise RequestError(
@@ -204,12 +203,15 @@ class ExperimentalWorkflow:
             *self._unknown_names(),
             *self._missing_metadata(),
         ]
+        stored = dict.fromkeys(self.tasks, UNSTORED)
         if not found:
-            spec = spec_of(
-                tasks, points, dict.fromkeys(self.tasks, UNSTORED), registry,
-                metadata=self.about, resources=self.resources,
-            )  # fmt: skip
-            found += validate(spec, registry).errors
+            spec = spec_of(tasks, points, stored, registry, metadata=self.about, resources=self.resources)
+            return list(validate(spec, registry).errors)
+        for task in tasks:  # the graph as a whole cannot be looked at, but what each node is can
+            if task.node_type is not None:
+                alone = [Task(task.name, node_type=task.node_type)]
+                spec = spec_of(alone, [], stored, registry, metadata={}, resources={})
+                found += [one for one in validate(spec, registry).errors if one.code == "unknown_node_type"]
         return found
 
     def _unknown_names(self) -> list[Finding]:
@@ -231,7 +233,7 @@ class ExperimentalWorkflow:
             Finding(
                 "missing_metadata",
                 f"The metadata {name!r} is required and not known.",
-                f"Give it by set_metadata({name}=…).",
+                f"Give it by set_metadata({name}=…). Recorded without that are: {', '.join(sorted(RECORDED))}.",
                 None,
                 "metadata",
             )
@@ -246,8 +248,15 @@ class ExperimentalWorkflow:
             RequestError: it has defects; `details` lists every one.
 
         """
-        from physlab_mcp.dags.sweep import read_sweep
+        return self.prepared(registry, counted=True)
 
+    def prepared(self, registry: Registry | None = None, *, counted: bool) -> dict[str, Pickled]:
+        """What `validate` answers; `counted` off leaves the points to the submission, which counts them anyway.
+
+        Raises:
+            RequestError: it has defects; `details` lists every one.
+
+        """
         found = self.findings(registry)
         ready: dict[str, Pickled] = {}
         for name, task in self.tasks.items():
@@ -257,23 +266,31 @@ class ExperimentalWorkflow:
                 ready[name] = pickled(task.function)
             except RequestError as error:
                 found.append(Finding("unpicklable", error.message, error.remedy or "", name, "function"))
-        if found:
-            first = found[0]
-            more = f" ({len(found) - 1} more in details)" if len(found) > 1 else ""
-            raise RequestError(
-                f"The workflow {self.name!r}: {first.message}{more}",
-                field=first.field,
-                got=first.node,
-                remedy=first.remedy,
-                details=[msgspec.to_builtins(one) for one in found],
-            )
         if self.sweep:
-            read_sweep(self.block())
+            found += validation.sweep_problems(self.block(), counted=counted or bool(found))
+        if found:
+            raise validation.defects(self.name, found)
         return ready
 
     def block(self) -> dict[str, Any]:
         """The sweep block."""
         return {name: value for name, value in self.sweep.items() if value not in ({}, [], None)}
+
+
+def _readable(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a task, whose signature Python can read.
+
+    Raises:
+        RequestError: it cannot; the message names the task.
+
+    """
+    try:
+        takes_of(work)
+    except RequestError as error:
+        raise RequestError(
+            f"The task {name!r}: {error.message}", field="work", got=error.got, remedy=error.remedy
+        ) from None
+    return work
 
 
 def _first(points: Any) -> Mapping[str, Any]:

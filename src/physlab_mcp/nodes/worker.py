@@ -44,33 +44,49 @@ def frame(payload: bytes) -> bytes:
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
 
 
-class LazyLog(io.TextIOBase):
-    """stdout or stderr of one node call: makes the job folder and its log at the first write, C output included."""
+class LazyLog(io.RawIOBase):
+    """The bytes of stdout or stderr, call after call: makes the call's log at first use, C output included.
 
-    def __init__(self, fd: int, name: str, folder: Callable[[], Path]) -> None:
-        self._fd, self._name, self._folder = fd, name, folder
+    Outlives the calls, since a handler of `logging` keeps the stream that it was given in the first of them.
+    """
+
+    mode = "wb"
+
+    def __init__(self, fd: int, name: str, errors: str) -> None:
+        self.name, self._fd, self._errors = f"<{name}>", fd, errors
+        self._folder: Callable[[], Path] | None = None
         self._kept = self._log = -1
+
+    def begin(self, folder: Callable[[], Path]) -> io.TextIOWrapper:
+        """What a call prints to, as Python has it."""
+        self._folder = folder
+        return io.TextIOWrapper(self, encoding="utf-8", errors=self._errors, newline="", write_through=True)
 
     def writable(self) -> bool:
         return True
 
-    def fileno(self) -> int:
-        return self._fd
+    def close(self) -> None:
+        """Stay open: the next call needs it."""
 
-    def write(self, text: str) -> int:
-        if self._log < 0:
+    def fileno(self) -> int:
+        if self._log < 0 and self._folder is not None:
             place = self._folder()
             place.mkdir(parents=True, exist_ok=True)
-            self._log = os.open(place / self._name, _APPEND, 0o600)
+            self._log = os.open(place / f"{self.name[1:-1]}.log", _APPEND, 0o600)
             self._kept = os.dup(self._fd)
             os.dup2(self._log, self._fd)
-        data = memoryview(text.encode("utf-8", "replace"))
-        while data:
-            data = data[os.write(self._log, data) :]
-        return len(text)
+        return self._fd
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        while left:
+            left = left[os.write(self.fileno(), left) :]
+        return size
 
     def done(self) -> None:
-        """Give the descriptor back."""
+        """Give the descriptor back; what a thread prints from now on goes where the worker's own words go."""
+        self._folder = None
         if self._log >= 0:
             os.dup2(self._kept, self._fd)
             os.close(self._kept)
@@ -84,8 +100,10 @@ class Calls:
     def __init__(self, hello: Json) -> None:
         self.hello = hello
         self._pid = os.getpid()
+        self._logs = LazyLog(1, "stdout", "replace"), LazyLog(2, "stderr", "backslashreplace")
         self._types: dict[str, NodeType] = {}
         self._blobs: Blobs | None = None
+        self._measured: Callable[[], Json] = dict  # what the present call took so far
         self._kept: Json = {"environment": hello.get("function_environment", "")}  # what nodes keep from call to call
 
     def _type(self, name: str, module: str) -> NodeType:
@@ -119,20 +137,23 @@ class Calls:
 
     def run(self, call: Json, report: Callable[[Json], None]) -> Json:
         """The answer of one call as a dict ready for JSON: {ok, result | failure}."""
-        out = LazyLog(1, "stdout.log", lambda: self.folder(call))
-        err = LazyLog(2, "stderr.log", lambda: self.folder(call))
+        self._measured = dict
         kept = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = out, err
+        sys.stdout, sys.stderr = (one.begin(lambda: self.folder(call)) for one in self._logs)
         try:
             answer, status = self._run(call, report), 0
         except BaseException as error:
-            answer, status = {"ok": False, "failure": failure_of(error)}, exit_status(error)
+            used = {"meta": self._measured()}
+            answer, status = {"ok": False, "failure": failure_of(error) | used}, exit_status(error)
             if os.getpid() != self._pid:
-                err.write(failure_of(error)["traceback"] or "")
+                self._logs[1].write((failure_of(error)["traceback"] or "").encode())
         finally:
+            for one in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    one.flush()  # a stream that the call put around it
             sys.stdout, sys.stderr = kept
-            out.done()
-            err.done()
+            for log in self._logs:
+                log.done()
         if os.getpid() != self._pid:
             os._exit(status)  # a child that the node forked came back; the parent answers
         return answer
@@ -159,16 +180,15 @@ class Calls:
         )
         params = node_type.params.model_validate(call["params"])
         usage = Usage() if self.hello.get("capture", "full") == "full" else None
-        result = node_type.function(params, node_io)
-        meta: Json = {
+        self._measured = lambda: {
             "device": node_io.device,
             "dtype": node_type.dtype,
             "code_version": call.get("code", ""),
             "environment": self.hello.get("environment", ""),
+            **({} if usage is None else {**usage.told(), "hash_seed": hash_seed()}),
         }
-        if usage is not None:
-            meta |= {**usage.told(), "hash_seed": hash_seed()}
-        meta |= result.meta
+        result = node_type.function(params, node_io)
+        meta = self._measured() | result.meta
         if node_io.warnings:
             meta["warnings"] = list(dict.fromkeys([*meta.get("warnings", ()), *node_io.warnings]))
         values = result.values
@@ -201,7 +221,9 @@ def exit_status(error: BaseException) -> int:
 def failure_of(error: BaseException) -> Json:
     """A Failure as a dict, of texts that can be written, whatever the error's own methods do."""
     try:
-        told = _failure_of(error)
+        from physlab_mcp.nodes.failures import failure_as_told
+
+        told = failure_as_told(error)
     except BaseException:
         import traceback
 
@@ -209,38 +231,6 @@ def failure_of(error: BaseException) -> Json:
         trace = "".join(traceback.format_tb(error.__traceback__))[-3900:] + text
         told = {"code": "error", "message": text, "remedy": None, "retryable": True, "traceback": trace}
     return {k: v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for k, v in told.items()}
-
-
-def _failure_of(error: Any) -> Json:
-    import traceback
-
-    if hasattr(error, "as_failure"):
-        return error.as_failure()
-    text = "".join(traceback.format_exception(error))[-4000:]
-    code, remedy, retryable = "error", None, True
-    name = type(error).__name__
-    message = f"{name}: {error}"
-    if hasattr(error, "as_dict"):
-        code, remedy, message = error.code, error.remedy, error.message
-        retryable = code == "unavailable"
-        if getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            code = "disk_full"  # tried again until there is room
-    elif name == "ValidationError" and hasattr(error, "errors"):
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        code, retryable, message = "invalid_request", False, f"{where}: {first['msg']}"
-        remedy = f"The value that came from another node is {first.get('input')!r:.200}; choose another key or node."
-    elif isinstance(error, ModuleNotFoundError):
-        from physlab_mcp.nodes.extras import extra_of, install_command
-
-        extra = extra_of(error.name)
-        if extra is not None:
-            code, retryable = "unavailable", False
-            message = f"The node needs the package {error.name!r} of the extra {extra!r}, which is not installed here."
-            remedy = f"Install it with: {install_command(extra)}"
-    elif isinstance(error, MemoryError):
-        code, remedy = "oom", "Ask for more memory, or for a smaller problem."
-    return {"code": code, "message": message[:2000], "remedy": remedy, "retryable": retryable, "traceback": text}
 
 
 class Warm:
@@ -294,6 +284,7 @@ class Warm:
         if op == "run":
             self._queue.append(message)
         elif op == "hello":
+            os.environ.update(message.get("variables", {}))
             self._calls = Calls(message)
             self._place = message["spool"]
         elif op == "drop":

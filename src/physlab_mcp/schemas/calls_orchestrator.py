@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from physlab_mcp.schemas.calls import LISTED_STATES, SINCE, Call, Listing, PublishedAs, Waiting
 from physlab_mcp.schemas.dag import DagSpec
@@ -154,6 +154,17 @@ class ExplainCache(Listing):
     other_run_id: str | None = Field(default=None, max_length=200)
 
 
+def _one_or_more(given: Any) -> Any:
+    """A bare name as a list of one."""
+    return [given] if isinstance(given, str) else given
+
+
+def _requests(given: Any) -> Any:
+    """Bare types of figures as requests."""
+    listed = _one_or_more([given] if isinstance(given, dict) else given)
+    return [{"type": one} if isinstance(one, str) else one for one in listed] if isinstance(listed, list) else listed
+
+
 class Analyze(Call):
     """numbers and figures of a sweep"""
 
@@ -166,10 +177,12 @@ class Analyze(Call):
     method: Literal["analyze"]
     run_id: str = RUN
     metric: str | None = Field(default=None, max_length=200)
-    maximize: bool = True
-    group_by: list[str] = Field(default_factory=list, max_length=10)
-    plots: list[dict[str, Any]] = Field(
-        default_factory=list, max_length=12, description="{type: auto}, or {type, x_axis, y_axis, value, facet_by}"
+    maximize: bool | None = None  # None: as the workflow's author declared, else the greatest is the best
+    group_by: Annotated[list[str], BeforeValidator(_one_or_more)] = Field(default_factory=list, max_length=10)
+    plots: Annotated[list[dict[str, Any]], BeforeValidator(_requests)] = Field(
+        default_factory=list,
+        max_length=12,
+        description="{type: auto}, or {type, x_axis, y_axis, value, facet_by}; pareto, comparison",
     )
 
 

@@ -6,10 +6,12 @@ import math
 
 import msgspec
 
+from physlab_mcp.errors import RejectedError
 from physlab_mcp.schemas.job import Job, Resources
 
 PLAIN = Resources()
 _GIB = 1 << 30
+_FIELDS = (("machine", "nodes"), ("core", "cpu"), ("memory", "memory"), ("GPU", "gpu"))
 _SLACK = 1e-9  # sums of fractions of cores
 
 
@@ -45,7 +47,7 @@ class Amount(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         parts = [_counted(self.cpus, "core")]
         if self.memory_bytes:
-            parts.append(f"{self.memory_bytes / _GIB:.3g} GiB of memory")
+            parts.append(f"{size(self.memory_bytes)} of memory")
         if self.gpus:
             parts.append(_counted(self.gpus, "GPU"))
         return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
@@ -73,17 +75,63 @@ def within(resources: Resources, capacity: Amount) -> tuple[Resources, list[str]
     """The resources cut down to what a machine has, and a sentence for each thing that was cut."""
     told: list[str] = []
     cut: dict[str, float | int | None] = {}
+    if resources.nodes > 1:
+        told.append(f"{resources.nodes} machines asked for; there is 1")
+        cut["nodes"] = 1
     if resources.cpu > capacity.cpus:
-        told.append(f"{_counted(resources.cpu, 'core')} asked for; there are {capacity.cpus:g}")
+        told.append(f"{_counted(resources.cpu, 'core')} asked for; there {_are(capacity.cpus)}")
         cut["cpu"] = capacity.cpus
     if (resources.memory_bytes or 0) > capacity.memory_bytes:
-        asked, there = (resources.memory_bytes or 0) / _GIB, capacity.memory_bytes / _GIB
-        told.append(f"{asked:.3g} GiB of memory asked for; there are {there:.3g}")
+        told.append(f"{size(resources.memory_bytes or 0)} of memory asked for; there is {size(capacity.memory_bytes)}")
         cut["memory_bytes"] = None  # a limit below what it needs would only end it
     if resources.gpu > capacity.gpus:
-        told.append(f"{_counted(resources.gpu, 'GPU')} asked for; there are {capacity.gpus:g}")
+        told.append(f"{_counted(resources.gpu, 'GPU')} asked for; there {_are(capacity.gpus)}")
         cut["gpu"] = int(capacity.gpus)
     return (msgspec.structs.replace(resources, **cut) if cut else resources), told
+
+
+def can_never(resources: Resources, capacity: Amount) -> bool:
+    """Whether what it must have is more than all there is now. What may do with less runs as soon as it is alone."""
+    return not resources.degrade and resources != PLAIN and not capacity.holds(amount_of(resources))
+
+
+def refuse_more(resources: Resources, capacity: Amount, where: str) -> None:
+    """Refuse what must have more than there is.
+
+    Raises:
+        RejectedError: naming each of it, as it was asked for and as it is there.
+
+    """
+    _, told = within(resources, capacity)
+    if not told or resources.degrade:
+        return
+    noun = told[0].partition(" asked")[0]
+    field = next(name for word, name in _FIELDS if word in noun)
+    asked = {"cpu": resources.cpu, "memory": size(resources.memory_bytes or 0), "gpu": resources.gpu}
+    raise RejectedError(
+        f"{where} does not have what the job asks for: {'; '.join(told)}.",
+        field=f"resources.{field}",
+        got=asked.get(field, resources.nodes),
+        remedy=f"Ask for at most {capacity} on one machine; with `require` false it runs with what there is.",
+    )
+
+
+def size(count: float) -> str:
+    """Bytes as people write them: GiB, and what is a round number of GB as both."""
+    whole = int(count)
+    unit, name = (_GIB, "GiB") if whole >= _GIB // 10 else (1 << 20, "MiB")
+    shown = f"{_short(whole / unit)} {name}"
+    if whole and whole % unit and whole % 10**8 == 0:
+        return f"{whole / 1e9:g} GB ({shown})"
+    return shown
+
+
+def _are(number: float) -> str:
+    return "is 1" if number == 1 else f"are {number:g}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _counted(number: float, noun: str) -> str:

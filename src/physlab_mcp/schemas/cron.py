@@ -23,6 +23,12 @@ _NAMES = (
     },
     {n: i for i, n in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])},
 )
+_LONG = (
+    (), (), (),
+    ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+     "december"),
+    ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
+)  # fmt: skip
 _SHORT = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
     "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
@@ -109,14 +115,17 @@ def _values(text: str, field: str, number: int) -> frozenset[int]:
             low = _number(text, first, number)
             high = _number(text, last, number) if dash else (most if slash else low)
         if low > high:
-            raise _wrong(text, f"the {name} {part!r} runs backwards")
+            begin = 1 if number == len(_FIELDS) - 1 else least  # Sunday is 0 and 7
+            rest = f",{begin}-{high}" if high > begin else f",{high}" if high == begin else ""
+            raise _wrong(text, f"the {name} {part!r} runs backwards; write {low}-{most}{rest}")
         found.update(range(low, high + 1, int(step_text) if slash else 1))
     return frozenset(found)
 
 
 def _number(text: str, word: str, number: int) -> int:
     name, least, most = _FIELDS[number]
-    named = _NAMES[number].get(word.lower()[:3]) if word.isalpha() else None
+    lower = word.lower()
+    named = _NAMES[number].get(lower[:3] if lower in _LONG[number] else lower)
     if named is not None:
         return named
     if not word.isdecimal() or not least <= int(word) <= most:

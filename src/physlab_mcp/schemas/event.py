@@ -8,7 +8,8 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What happened to `subject` (a handle). kind: state, progress, log, metric, artifact, result, stale, run, request."""
+    """What happened to `subject` (a handle). kind: state, progress, log, metric, artifact, result, usage, stale, run,
+    request."""
 
     kind: str
     subject: str

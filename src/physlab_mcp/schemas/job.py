@@ -74,6 +74,7 @@ class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     stream_logs: bool = False  # what it prints becomes log events as well
     schedule: dict[str, Any] | None = None  # of a job that stands alone; those of a plan have their plan's
     degraded: tuple[str, ...] = ()  # what of its resources the machine has not, in sentences
+    asked: Resources | None = None  # what was asked for, where `resources` are less
     roots: tuple[str, ...] = ()  # the folders that paths of a command may name, set where it was submitted
 
 
@@ -125,6 +126,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cache_key: str | None = None  # set once the inputs are known
     started_at: float = 0.0
     ended_at: float = 0.0
+    paused_s: float = 0.0  # of the time since started_at
     pk: int = 0  # the store's own row numbers; 0 until stored
     run_pk: int = 0
     plan_pk: int = 0

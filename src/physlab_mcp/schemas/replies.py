@@ -222,6 +222,7 @@ class AnalysisReply(ReplyModel):
     state: str
     analysis: dict[str, Any] = Field(description="points, statistics, best, effects, groups, errors, notes")
     figures: list[dict[str, Any]] | None = None
+    files: list[dict[str, Any]] | None = Field(default=None, description="points as CSV, page of all")
     plots: list[str] | None = Field(default=None, description="figures that suit; ask for them with plots")
     next: dict[str, Any] | None = None
 

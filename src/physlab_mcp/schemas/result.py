@@ -46,3 +46,4 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     retryable: bool = True
     exit_code: int | None = None
     signal: int | None = None
+    meta: dict[str, Any] = {}  # what is known of its run, named as in NodeResult

@@ -93,6 +93,7 @@ class Schedule(BaseModel):
         return moment_of(text, self.zone, field=f"schedule.{name}") if text else None
 
 
+_OF_WINDOWS = ("max_wait_hours", "after_max_wait", "must_fit_window")
 _KEYS = ", ".join(Schedule.model_fields)
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "off_peak": {
@@ -150,6 +151,13 @@ def read_schedule(given: Any) -> Schedule:
             field="schedule.deadline", got=read.deadline, remedy="Leave it out, or end the recurrence with until.",
             example=_EXAMPLES["cron"],
         )  # fmt: skip
+    idle = next((name for name in _OF_WINDOWS if getattr(read, name) != Schedule.model_fields[name].default), None)
+    if idle is not None and read.policy != "off_peak":
+        raise RequestError(
+            f"schedule.{idle} is {getattr(read, idle)!r}: it is about windows, and the policy is `{read.policy}`.",
+            field=f"schedule.{idle}", got=getattr(read, idle), remedy="Leave it out, or use the policy `off_peak`.",
+            example=_EXAMPLES["off_peak"],
+        )  # fmt: skip
     return read if read.timezone else read.model_copy(update={"timezone": local_zone()})
 
 
@@ -166,7 +174,7 @@ def _refused(error: ValidationError, given: Mapping[str, Any]) -> RequestError:
         message = f"schedule.{name} is not known{f'; did you mean {near[0]!r}?' if near else '.'}"
         remedy = f"{f'Write {near[0]!r}. ' if near else ''}A schedule takes {_KEYS}."
     else:
-        message = f"schedule.{name} is {got!r:.200}: {message}.".replace("..", ".")
+        message = f"schedule.{name} is {got!r:.200}: {message.rstrip('.')}."
         remedy = f"{key}: {Schedule.model_fields[key].description}." if key in Schedule.model_fields else _KEYS
     shown = next((one for one, block in _EXAMPLES.items() if key in block), given.get("policy"))
     shown = {"until": "cron", "catch_up": "cron"}.get(key, "off_peak" if key == "policy" else shown)

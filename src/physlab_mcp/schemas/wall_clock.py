@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -45,7 +45,15 @@ def moment_of(text: str, zone: ZoneInfo, *, field: str) -> float:
         raise RequestError(
             f"{text!r} is not a time.", field=field, got=text, remedy="Write it like 2026-12-01T22:00:00+01:00."
         ) from None
-    return instant(read, zone) if read.tzinfo is None else read.timestamp()
+    try:
+        at = instant(read, zone) if read.tzinfo is None else read.timestamp()
+        datetime.fromtimestamp(at, UTC).astimezone(zone)
+    except (OverflowError, ValueError, OSError):
+        raise RequestError(
+            f"{text!r} is too far away to be told in every time zone.", field=field, got=text,
+            remedy="Write a time of this century, like 2026-12-01T22:00:00+01:00.",
+        ) from None  # fmt: skip
+    return at
 
 
 def said(moment: float, zone: ZoneInfo) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -13,6 +13,7 @@ from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.job_state import JobState
 from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.schemas.series import Series
+from physlab_mcp.stores.learning import Learning
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +92,10 @@ class NodeOutcome(msgspec.Struct, frozen=True):
     started_at: float
     ended_at: float
     body: bytes | None
+    paused_s: float = 0.0  # of the time since started_at
 
 
-class TurnView(Protocol):
+class TurnView(Learning, Protocol):
     """What the engine may read inside its own turn, seeing the turn's changes."""
 
     def ready(self, backend: str, *, now: float, limit: int, saturated: Collection[str]) -> list[Job]:
@@ -114,26 +116,6 @@ class TurnView(Protocol):
 
     def same_work(self, keys: Collection[str]) -> dict[str, int]:
         """pk of a live job that is computing the same key; a paused one computes nothing."""
-        ...
-
-    def durations(self, keys: Collection[int]) -> dict[int, tuple[float, int, float]]:
-        """(mean seconds, how many, when last) of work that ended, by key: see engine/durations.py."""
-        ...
-
-    def keep_durations(self, learnt: Iterable[tuple[int, float, int, float]]) -> None:
-        """Write (key, mean seconds, how many, when last)."""
-        ...
-
-    def forget_durations(self, before: float) -> int:
-        """Remove what ended last before a moment; how many."""
-        ...
-
-    def schedule_of(self, plan_pk: int) -> tuple[dict[str, Any] | None, float]:
-        """The schedule block of a plan, if it has one, and when the plan was submitted."""
-        ...
-
-    def was_asked(self, verb: str, job_id: str) -> bool:
-        """Whether this was ever asked of a job, its run or its sweep."""
         ...
 
     def requests(self, limit: int) -> list[Request]:

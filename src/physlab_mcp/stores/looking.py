@@ -13,6 +13,8 @@ from physlab_mcp.stores import rows
 from physlab_mcp.stores.base import Hit, PlanState
 from physlab_mcp.stores.compact import BODY, body_of, cache_name, key_bytes
 
+_MOST_NAMES = 500  # in one statement
+
 # A shared job goes on while another run that counts it has not ended.
 _WANTED_BY_OTHERS = (
     "shared AND EXISTS (SELECT 1 FROM members m JOIN runs r ON r.pk = m.run WHERE m.job = jobs.pk AND r.ended_at = 0)"
@@ -35,6 +37,15 @@ class Looking:
     def _states_of(self, ids: Sequence[str]) -> dict[str, JobState]:
         found = self._db.execute(f"SELECT id, state FROM jobs WHERE id IN ({marks(ids)})", tuple(ids))
         return {name: JobState(state) for name, state in found}
+
+    def look_up(self, job_ids: Collection[str]) -> list[Job]:
+        """See TurnView."""
+        names = tuple(job_ids)
+        found: list[Job] = []
+        for begin in range(0, len(names), _MOST_NAMES):
+            some = names[begin : begin + _MOST_NAMES]
+            found += self._jobs(f"{rows.SELECT_JOB} WHERE id IN ({marks(some)})", some)
+        return found
 
     def ready(self, backend: str, *, now: float, limit: int, saturated: Collection[str]) -> list[Job]:
         """See TurnView."""

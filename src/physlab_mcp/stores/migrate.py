@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def migrate(connection: sqlite3.Connection, path: Path | None, steps: Sequence[t
     steps = versions() if steps is None else steps
     target = steps[-1][0]
     if _found(connection, path, target) == target:
+        if missing := lacking(connection, steps):
+            raise ConflictError(
+                f"The store {path} says that it has schema {target}, but lacks {', '.join(missing)}.",
+                got=target,
+                remedy="Put a backup in its place, or use another --data-dir; it was damaged or made by a program under development.",
+            )
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -69,6 +76,30 @@ def migrate(connection: sqlite3.Connection, path: Path | None, steps: Sequence[t
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def lacking(connection: sqlite3.Connection, steps: Sequence[tuple[int, str]] | None = None) -> list[str]:
+    """Tables and columns of the newest schema that a store does not have, as `jobs` and `jobs.spec`."""
+    there = _columns(connection)
+    return [name for name in _wanted(tuple(versions() if steps is None else steps)) if name not in there]
+
+
+@cache
+def _wanted(steps: tuple[tuple[int, str], ...]) -> tuple[str, ...]:
+    model = sqlite3.connect(":memory:")
+    try:
+        for _, script in steps:
+            model.executescript(script)
+        return tuple(sorted(_columns(model)))
+    finally:
+        model.close()
+
+
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    rows = connection.execute(
+        "SELECT m.name, c.name FROM sqlite_schema AS m JOIN pragma_table_info(m.name) AS c WHERE m.type = 'table'"
+    ).fetchall()
+    return {table for table, _ in rows} | {f"{table}.{column}" for table, column in rows}
 
 
 def _found(connection: sqlite3.Connection, path: Path | None, target: int) -> int:

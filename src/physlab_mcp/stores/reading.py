@@ -202,7 +202,7 @@ class Reading:
         )
         jobs = tuple({job for _, job in parts})
         found = self._all(
-            f"SELECT j.pk, j.id, j.node_id, j.state, j.reason_text, j.started_at, j.ended_at, {BODY}, t.body"
+            f"SELECT j.pk, j.id, j.node_id, j.state, j.reason_text, j.started_at, j.ended_at, j.paused_s, {BODY}, t.body"
             " FROM jobs j LEFT JOIN results r ON r.job = j.pk LEFT JOIN templates t ON t.id = r.template"
             f" WHERE j.pk IN ({marks(jobs)})",
             jobs,
@@ -215,7 +215,8 @@ class Reading:
                 row[4],
                 row[5],
                 row[6],
-                None if row[7] is None else body_of(*row[7:]),
+                None if row[8] is None else body_of(*row[8:]),
+                row[7],
             )
             for row in found
         }

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from physlab_mcp.testing.clock import VirtualClock
     from physlab_mcp.testing.laboratory import StuckError, VirtualLab
     from physlab_mcp.testing.scripted import Outcome, Script, ScriptedBackend
+    from physlab_mcp.testing.workflows import calling
 
-__all__ = ["Outcome", "Script", "ScriptedBackend", "StuckError", "VirtualClock", "VirtualLab"]
+__all__ = ["Outcome", "Script", "ScriptedBackend", "StuckError", "VirtualClock", "VirtualLab", "calling"]
 
 _PLACES = {
     "Outcome": "scripted",
@@ -21,6 +22,7 @@ _PLACES = {
     "StuckError": "laboratory",
     "VirtualClock": "clock",
     "VirtualLab": "laboratory",
+    "calling": "workflows",
 }
 
 

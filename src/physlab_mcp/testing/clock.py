@@ -9,7 +9,7 @@ class VirtualClock:
     """Call it for the present, in seconds since the epoch (UTC)."""
 
     def __init__(self, now: float | datetime = 1_800_000_000.0) -> None:
-        self._now = _seconds(now)
+        self._now = seconds_of(now)
 
     def __call__(self) -> float:
         """The present."""
@@ -31,14 +31,20 @@ class VirtualClock:
             ValueError: it would run backwards.
 
         """
-        later = _seconds(moment)
+        later = seconds_of(moment)
         if later < self._now:
             raise ValueError(f"the clock stands at {self._now}; it does not run back to {later}")
         self._now = later
         return later
 
 
-def _seconds(moment: float | datetime) -> float:
+def seconds_of(moment: float | datetime) -> float:
+    """Seconds since the epoch.
+
+    Raises:
+        ValueError: a datetime without time zone.
+
+    """
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise ValueError(f"{moment} has no time zone; give it one, say tzinfo=UTC")

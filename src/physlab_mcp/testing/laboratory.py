@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,20 +15,28 @@ from physlab_mcp.dags.run import DagExpander, plan_for
 from physlab_mcp.dags.validate import validate
 from physlab_mcp.engine.loop import Loop
 from physlab_mcp.engine.recurring import first_time
+from physlab_mcp.engine.request_check import check_verb, is_done
 from physlab_mcp.engine.retry import Rules
-from physlab_mcp.errors import RequestError
+from physlab_mcp.engine.submission import Submissions
+from physlab_mcp.engine.views import job_status, plan_status, run_status, series_status
+from physlab_mcp.errors import NotFoundError, RequestError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.result import NodeResult
-from physlab_mcp.schemas.run import Plan, Request, Run, run_state
+from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.schemas.schedule import canonical, read_schedule
 from physlab_mcp.schemas.series import Series
+from physlab_mcp.schemas.status import Status
 from physlab_mcp.stores.base import JobQuery, Lead
 from physlab_mcp.stores.sqlite import SQLiteStore, memory_store
-from physlab_mcp.testing.clock import VirtualClock
+from physlab_mcp.testing.clock import VirtualClock, seconds_of
 from physlab_mcp.testing.scripted import ScriptedBackend
+from physlab_mcp.testing.workflows import spec_and_options
+
+if TYPE_CHECKING:
+    from physlab_mcp.library.workflow import ExperimentalWorkflow
 
 _LEASE_S = 1e9  # nobody else leads here
 _MOST_TURNS = 1_000_000
@@ -46,6 +55,7 @@ class VirtualLab:
         self.registry = registry
         self.store: SQLiteStore = memory_store()
         self._blobs = Blobs(blobs)
+        self._submissions = Submissions(self.store, self._blobs, {backend.name: backend}, ())
 
     @classmethod
     @asynccontextmanager
@@ -84,32 +94,64 @@ class VirtualLab:
 
     _loop: Loop
 
-    async def submit(self, spec: Dag | Mapping[str, Any], **options: Any) -> str:
-        """Submit a DAG (or its spec) as a run, or with `sweep=` as a sweep; options as of `dags.run.plan_for`.
+    async def submit(self, spec: Dag | Mapping[str, Any] | ExperimentalWorkflow, **options: Any) -> str:
+        """Submit a DAG, its spec, or a workflow of the library; options as of `dags.run.plan_for`.
+
+        The answer is the handle of a run, with `sweep=` of a sweep, and with a `schedule` of policy `cron` of a series.
+        What a workflow says of sweep and schedule counts where the options say nothing. Its functions are called only where
+        the script does that: see `workflows.calling`.
 
         Raises:
             RequestError: the spec, the sweep or an option is not valid.
+            RejectedError: a node must have what the backend has not.
 
         """
+        spec, options = self._read(spec, options)
+        schedule = options.get("schedule")
+        if schedule is not None and read_schedule(schedule).policy == "cron":
+            return await self.submit_series(spec, schedule, **{k: v for k, v in options.items() if k != "schedule"})
         dag = spec if isinstance(spec, Dag) else self._checked(spec)
-        plan = plan_for(dag, registry=self.registry, **options)
+        plan = await self._submissions.sound(plan_for(dag, registry=self.registry, **options), dag)
         plan = msgspec.structs.replace(plan, created_at=self.clock())
         await self.store.add_plan(plan, msgspec.json.encode(dag))
         return plan.id
 
-    async def submit_series(self, spec: Dag | Mapping[str, Any], cron: Mapping[str, Any], **options: Any) -> str:
-        """Submit a DAG (or its spec) to recur at the times of a schedule block of policy `cron`; its handle.
+    def _read(self, spec: Any, options: dict[str, Any]) -> tuple[Dag | Mapping[str, Any], dict[str, Any]]:
+        if isinstance(spec, Dag | Mapping):
+            return spec, options
+        from physlab_mcp.library.workflow import ExperimentalWorkflow
+
+        if not isinstance(spec, ExperimentalWorkflow):
+            raise RequestError(
+                f"{spec!r:.100} is no experiment.", field="spec", got=type(spec).__name__,
+                remedy="Give a spec, a Dag, or an ExperimentalWorkflow.",
+            )  # fmt: skip
+        found, its = spec_and_options(spec, self.registry)
+        return found, {"allow_large": True, **its, **options}
+
+    async def submit_series(
+        self, spec: Dag | Mapping[str, Any] | ExperimentalWorkflow, cron: Mapping[str, Any], **options: Any
+    ) -> str:
+        """Submit a DAG, its spec or a workflow to recur at the times of a schedule block of policy `cron`; its handle.
 
         Raises:
             RequestError: the spec, the schedule or an option is not valid.
+            RejectedError: a node must have what the backend has not.
 
         """
         schedule = read_schedule(cron)
+        if schedule.policy != "cron":
+            raise RequestError(
+                f"The policy {schedule.policy!r} does not recur.", field="schedule.policy", got=schedule.policy,
+                remedy="Give a schedule of policy cron, or use submit.",
+            )  # fmt: skip
+        spec, options = self._read(spec, options)
+        options.pop("schedule", None)
         dag = spec if isinstance(spec, Dag) else self._checked(spec)
         series = Series(
             id=new_handle("series"),
             schedule=canonical(schedule),
-            plan=plan_for(dag, registry=self.registry, **options),
+            plan=await self._submissions.sound(plan_for(dag, registry=self.registry, **options), dag),
             created_at=self.clock(),
             next_at=first_time(schedule, self.clock()),
         )
@@ -123,7 +165,17 @@ class VirtualLab:
         return found.dag
 
     async def request(self, verb: str, subject: str, **args: Any) -> None:
-        """Ask something of a job, run or sweep: cancel, pause, resume, start_now …"""
+        """Ask something of a job, run, sweep or series: cancel, pause, resume, start_now …
+
+        Raises:
+            RequestError: there is no such request.
+            NotFoundError: there is no such subject.
+            ConflictError: it cannot be asked of it, or not in its state.
+
+        """
+        check_verb(verb)
+        if is_done(verb, await self._status(subject)):
+            return
         made = Request(id=new_handle("req"), verb=verb, subject=subject, at=self.clock(), args=args)
         await self.store.request(made)
 
@@ -136,12 +188,14 @@ class VirtualLab:
         for _ in range(_MOST_TURNS):
             due = self._due()
             if due is None or due > self.clock():
+                self.backend.raise_trouble()
                 return
             await self._loop.turn()
         raise StuckError(f"it did not come to rest in {_MOST_TURNS:,} turns")
 
-    async def pass_until(self, moment: float) -> None:
-        """Let time pass until `moment` (seconds since the epoch)."""
+    async def pass_until(self, moment: float | datetime) -> None:
+        """Let time pass until `moment` (seconds since the epoch, or a datetime with its time zone)."""
+        moment = seconds_of(moment)
         await self.settle()
         while (due := self._due()) is not None and due <= moment:
             self.clock.move_to(max(due, self.clock()))
@@ -154,10 +208,11 @@ class VirtualLab:
 
         Raises:
             StuckError: it waits for something that never comes.
+            NotFoundError: there is no such run or sweep.
 
         """
         await self.settle()
-        while not (await self._plan(handle)).ended_at:
+        while not (await self._run(handle)).ended_at:
             due = self._due()
             if due is None:
                 live = await self.jobs(handle)
@@ -173,39 +228,99 @@ class VirtualLab:
 
     # -- looking ---------------------------------------------------------------------------------------------
 
-    async def _plan(self, handle: str) -> Any:
-        found = await self.store.get_plan(handle)
-        if found is None:
-            raise LookupError(f"there is no run or sweep {handle!r}")
+    async def _status(self, handle: Any) -> Status:
+        """A run, sweep, point of a sweep, series or job as clients see it."""
+        now = self.clock()
+        if isinstance(handle, str):
+            plan = await self.store.get_plan(handle)
+            if plan is not None:
+                return plan_status(plan, now=now)
+            run = await self.store.get_run(handle)
+            if run is not None:
+                return run_status(run, now=now)
+            series = await self.store.get_series(handle)
+            if series is not None:
+                return series_status(series, now=now)
+            jobs = await self.store.get_jobs([handle])
+            if jobs:
+                return job_status(jobs[0], now=now)
+        raise NotFoundError(
+            f"There is no job, run, sweep or series {handle!r}.", got=handle,
+            remedy="Use what submit or submit_series answered, or a handle of jobs() or runs().",
+        )  # fmt: skip
+
+    async def _run(self, handle: str, *kinds: str) -> Status:
+        """One of a run or sweep (or of `kinds`)."""
+        found = await self._status(handle)
+        if found.kind not in (kinds or ("run", "sweep")):
+            raise NotFoundError(
+                f"{handle} is a {found.kind}.", got=handle,
+                remedy=f"Give the handle of a {' or '.join(kinds or ('run', 'sweep'))}; a series never ends by itself: "
+                "let time pass, and look at lab.store.get_series.",
+            )  # fmt: skip
         return found
 
     async def plan(self, handle: str) -> Plan:
-        """A run or sweep as submitted."""
-        return (await self._plan(handle)).plan
+        """A run or sweep as submitted.
+
+        Raises:
+            NotFoundError: nothing was submitted under this handle.
+
+        """
+        found = (await self._run(handle)).plan
+        if found is None:
+            raise NotFoundError(
+                f"{handle} is a point of a sweep, which was not submitted alone.", got=handle,
+                remedy="Ask for its sweep.",
+            )  # fmt: skip
+        return found
 
     async def state(self, handle: str) -> str:
-        """The state of a run or sweep."""
-        found = await self._plan(handle)
-        return run_state(
-            found.jobs, expanded=found.plan.next_index >= found.plan.total, counts=found.counts,
-            stopped=found.plan.stopped, reached=found.plan.reached,
-        )  # fmt: skip
+        """The state of a run, sweep, series or job.
+
+        Raises:
+            NotFoundError: there is no such thing.
+
+        """
+        return (await self._status(handle)).state
 
     async def counts(self, handle: str) -> dict[str, int]:
-        """How many of its jobs are in which state."""
-        return (await self._plan(handle)).counts
+        """How many of the jobs of a run or sweep are in which state.
+
+        Raises:
+            NotFoundError: there is no such run or sweep.
+
+        """
+        return (await self._run(handle)).counts
 
     async def runs(self, sweep: str) -> list[Run]:
-        """The runs of a sweep in the order of its points."""
+        """The runs of a sweep in the order of its points.
+
+        Raises:
+            NotFoundError: there is no such sweep.
+
+        """
+        await self._run(sweep, "sweep")
         return await self.store.find_runs(sweep, limit=1_000_000)
 
     async def jobs(self, handle: str) -> list[Job]:
-        """The jobs of a run or sweep, oldest first."""
+        """The jobs of a run or sweep, oldest first.
+
+        Raises:
+            NotFoundError: there is no such thing.
+
+        """
+        await self._run(handle)
         query = {"run_id": handle} if await self.store.get_run(handle) else {"plan_id": handle}
         return await self.store.find_jobs(JobQuery(**query, oldest_first=True, limit=1_000_000))  # type: ignore[arg-type]
 
     async def values(self, run: str) -> dict[str, dict[str, Any]]:
-        """node id -> values, of the nodes of a run that succeeded."""
+        """node id -> values, of the nodes of a run that succeeded.
+
+        Raises:
+            NotFoundError: there is no such run.
+
+        """
         jobs = {job.id: job.node_id or job.id for job in await self.jobs(run)}
         bodies = await self.store.results(list(jobs))
         decode = msgspec.json.Decoder(NodeResult).decode

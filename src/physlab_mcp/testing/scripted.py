@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from physlab_mcp.backends.base import Assignment, BackendInfo, Observation, Submission
-from physlab_mcp.errors import RejectedError
-from physlab_mcp.schemas.capacity import Amount, Occupied, amount_of, within
+from physlab_mcp.backends.local.job_limits import time_limit, too_long
+from physlab_mcp.schemas.capacity import Amount, Occupied, amount_of, refuse_more
 from physlab_mcp.schemas.job import Job, JobSpec
 from physlab_mcp.schemas.result import Failure, NodeResult
 from physlab_mcp.testing.clock import VirtualClock
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of one attempt of a job: after `seconds` it ends with `values`, an `error`, or is `lost`."""
+    """What becomes of one attempt of a job: after `seconds` it ends with `values`, an `error`, or is `lost`.
+
+    Raises:
+        ValueError: `seconds` is no time that passes.
+
+    """
 
     seconds: float = 1.0
     values: dict[str, Any] = {}
@@ -25,6 +31,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     retryable: bool = False
     lost: bool = False
     stdout: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what never ends or ends before it begins."""
+        if not 0 <= self.seconds < math.inf:
+            raise ValueError(f"an outcome has seconds={self.seconds!r}: give a finite number, 0 or more")
 
 
 Script = Callable[[Assignment], Outcome]
@@ -60,6 +71,7 @@ class ScriptedBackend:
         self._printed: dict[str, bytes] = {}
         self._number = 0
         self._wake: Callable[[], None] = lambda: None
+        self._troubles: list[Exception] = []
 
     @property
     def next_at(self) -> float | None:
@@ -94,19 +106,14 @@ class ScriptedBackend:
     def check(self, spec: JobSpec, info: BackendInfo) -> None:
         """See Backend."""
         here = Amount(info.limits["cpu"], info.limits["memory_bytes"], info.limits["gpu"])
-        _, told = within(spec.resources, here)
-        if told and not spec.resources.degrade:
-            raise RejectedError(
-                f"{self.name} does not have what the job asks for: {'; '.join(told)}.",
-                field="resources",
-                got=msgspec.to_builtins(spec.resources),
-                remedy=f"Ask for at most {here}.",
-            )
+        refuse_more(spec.resources, here, "The scripted backend")
 
     def place(self, job: Job) -> str | None:
         """See Backend."""
         wanted = amount_of(job.spec.resources)
-        wanted = msgspec.structs.replace(wanted, cpus=min(wanted.cpus, self.slots))  # as the engine has it
+        beside = sum(one.group == job.group for occupied in self._placed.values() for one in occupied.jobs)
+        if job.group and job.parallelism and beside >= job.parallelism:
+            return None
         left = self.capacity()
         for one in self._placed.values():
             left = left.minus(one.amount)
@@ -124,23 +131,51 @@ class ScriptedBackend:
     async def submit(self, batch: Submission) -> Mapping[str, Any]:
         """See Backend."""
         for one in batch.assignments:
-            now, outcome = self._clock(), self.script(one)
+            now = self._clock()
             self.ran.append((now, one.job.id))
-            self._printed[one.job.id] = outcome.stdout.encode()
             self._say(one.job, "started", started_at=now)
-            self._end(now + outcome.seconds, self._observed(one.job, outcome, now))
+            try:
+                outcome = self._outcome(one)
+                observed = self._observed(one.job, outcome, now)
+            except Exception as error:  # told once the turn is over: the lab goes on with a job that failed
+                self._troubles.append(error)
+                outcome = Outcome(seconds=0.0, error=f"the script: {type(error).__name__}: {error}")
+                observed = self._observed(one.job, outcome, now)
+            self._printed[one.job.id] = outcome.stdout.encode()
+            self._end(observed.at, observed)
         self._wake()
         return {}
 
+    def raise_trouble(self) -> None:
+        """Raise what a script raised, or what is wrong with its answer, the first of it; once."""
+        troubles, self._troubles = self._troubles, []
+        if troubles:
+            raise troubles[0]
+
+    def _outcome(self, one: Assignment) -> Outcome:
+        outcome: Any = self.script(one)
+        if not isinstance(outcome, Outcome):
+            raise TypeError(f"the script answered {outcome!r} for {_name(one.job)}; it must answer an Outcome")
+        return outcome
+
     def _observed(self, job: Job, outcome: Outcome, now: float) -> Observation:
-        said: dict[str, Any] = {"job_id": job.id, "fence": job.fence, "at": now + outcome.seconds, "started_at": now}
+        limit = time_limit(job)
+        took = outcome.seconds if limit is None else min(outcome.seconds, limit)
+        said: dict[str, Any] = {"job_id": job.id, "fence": job.fence, "at": now + took, "started_at": now}
+        if took < outcome.seconds:
+            spec = msgspec.structs.replace(job.spec, compute_s=None)  # what is scripted computes nothing
+            return Observation(kind="done", failure=too_long(msgspec.structs.replace(job, spec=spec)), **said)
         if outcome.lost:
             return Observation(kind="lost", **said)
         if outcome.error is not None:
             failure = Failure(code="error", message=outcome.error, retryable=outcome.retryable)
             return Observation(kind="done", failure=failure, **said)
         result = NodeResult(values=outcome.values, meta={"duration_ms": outcome.seconds * 1000})
-        return Observation(kind="done", result=msgspec.json.encode(result), **said)
+        try:
+            body = msgspec.json.encode(result, enc_hook=_plain)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(f"the values of {_name(job)} cannot be stored: {error}") from error
+        return Observation(kind="done", result=body, **said)
 
     def _say(self, job: Job, kind: str, **more: Any) -> None:
         self._seen.append(Observation(job_id=job.id, fence=job.fence, kind=kind, at=self._clock(), **more))
@@ -181,6 +216,7 @@ class ScriptedBackend:
             found = self._take_out(job.id)
             if found is not None:
                 self._paused[job.id] = (found[0] - self._clock(), found[1])
+                self._placed.pop(job.id, None)  # what is frozen leaves its cores to others
                 self._say(job, "paused")
         self._wake()
         return {}
@@ -190,7 +226,9 @@ class ScriptedBackend:
         for job in jobs:
             left, observed = self._paused.pop(job.id, (None, None))
             if left is not None and observed is not None:
-                self._end(self._clock() + left, observed)
+                at = self._clock() + left
+                self._placed[job.id] = Occupied(amount_of(job.spec.resources), self._clock(), (job,))
+                self._end(at, msgspec.structs.replace(observed, at=at))
                 self._say(job, "resumed")
         self._wake()
         return {}
@@ -217,3 +255,14 @@ class ScriptedBackend:
 
     async def aclose(self, *, keep: bool) -> None:
         """See Backend."""
+
+
+def _name(job: Job) -> str:
+    return job.node_id or job.spec.title or job.id
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy as Python's own."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0 and not isinstance(value.item(), complex):
+        return value.item()
+    raise TypeError(f"{value!r:.100} is a {type(value).__name__}; give numbers, texts, lists and dicts of them")

@@ -26,6 +26,7 @@ from physlab_mcp.tools.outlook_view import outlook_lines, outlook_of
 from physlab_mcp.tools.package_building import package
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
 from physlab_mcp.tools.report_building import publish_report
+from physlab_mcp.tools.resource_view import lacking
 from physlab_mcp.tools.run_view import next_call, run_result, run_row, run_status, want_run
 from physlab_mcp.tools.series_view import NEWEST, listed_series
 from physlab_mcp.tools.waiting import after_request, wait_end
@@ -95,6 +96,7 @@ class Orchestrator:
         if checked.dag is not None:
             found, wrong = await outlook_of(call, checked.dag, caller, self.bench, cut)
         defective = [*checked.errors, *wrong]
+        missing = lacking(checked.dag, self.bench.engine.capacity()) if checked.dag is not None else []
         errors = listed(defective, "errors", call.response_format, cut, beside=found or "")
         stored = call.dag_id is not None and not defective
         given = {"sweep": call.sweep, "schedule": call.schedule}
@@ -102,7 +104,9 @@ class Orchestrator:
         body = ValidationReply(
             ok=not defective,
             errors=errors,
-            warnings=listed(checked.warnings, "warnings", call.response_format, cut, beside=[errors, found]),
+            warnings=listed(
+                [*checked.warnings, *missing], "warnings", call.response_format, cut, beside=[errors, found]
+            ),
             dag_id=checked.dag.id if checked.dag is not None else None,
             outlook=found,
             next={"method": "run_dag", "dag_id": call.dag_id, **asked, "wait_s": 20} if stored else None,
@@ -161,7 +165,8 @@ class Orchestrator:
         if status.ended:
             return await run_result(handle, caller, self.bench, response_format=call.response_format)
         cut: list[str] = []
-        warnings = listed(checked.warnings, "warnings", call.response_format, cut) if checked is not None else []
+        found = [*(checked.warnings if checked is not None else ()), *lacking(dag, self.bench.engine.capacity())]
+        warnings = listed(found, "warnings", call.response_format, cut)
         return _brief(status, call.response_format, warnings, cut)
 
     async def run_status(self, call: calls.RunStatus, caller: Caller) -> Reply:

@@ -22,12 +22,10 @@ _ROWS = {"concise": 4, "detailed": 100}
 async def outlook_of(
     call: ValidateDag, dag: Dag, caller: Caller, bench: Bench, cut: list[str]
 ) -> tuple[dict[str, Any] | None, list[Finding]]:
-    """What would run when, or what is wrong with the sweep or the schedule; neither where none was given."""
-    if call.sweep is None and call.schedule is None:
-        return None, []
+    """What would run when, or what is wrong with sweep, schedule or resources; no outlook where neither was given."""
     import time
 
-    from physlab_mcp.dags.outlook import outlook
+    from physlab_mcp.dags.outlook import check_resources, outlook
     from physlab_mcp.dags.run import plan_for
 
     planned = partial(
@@ -35,6 +33,9 @@ async def outlook_of(
         allow_large=call.allow_large,
     )  # fmt: skip
     try:
+        if call.sweep is None and call.schedule is None:
+            check_resources(dag, bench.engine.capacity())
+            return None, []
         plan = await anyio.to_thread.run_sync(planned)
         found = await outlook(
             bench.engine.store, plan, dag, bench.registry, bench.engine.capacity(), now=time.time(),

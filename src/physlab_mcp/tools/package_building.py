@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 from physlab_mcp.errors import ConflictError
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job, JobSpec
+from physlab_mcp.schemas.job_state import TERMINAL
 from physlab_mcp.schemas.replies import PackageReply
 from physlab_mcp.tools import render, views
 from physlab_mcp.tools.job_building import check_commands
@@ -47,7 +49,8 @@ async def package(call: Package, caller: Caller, bench: Bench) -> Reply:
 
 
 async def _create(call: Package, place: Path, caller: Caller, bench: Bench) -> Reply:
-    from physlab_mcp.bundles.make import Wishes, make_package
+    from physlab_mcp.bundles.make import make_package
+    from physlab_mcp.bundles.wishes import Wishes
 
     if not place.is_file():
         wishes = Wishes(name=call.name, folders=tuple(bench.roots[:1]))
@@ -76,13 +79,16 @@ async def _verify(call: Package, place: Path, caller: Caller, bench: Bench) -> R
         next=following,
     ).wire()
     lines = [f"Package of {call.run_id}: {'whole' if found.ok else 'DAMAGED'}, {found.files} files.", str(place)]
-    lines += [f"- {one.name}: {one.verdict}, {one.text}" for one in found.checks]
+    for one in found.checks:
+        lines += [f"- {one.name}: {one.verdict}, {one.text}", *(f"  - {what}" for what in one.found)]
     lines.append(render.next_line(following))
     return Reply(body, render.text_of(lines, call.response_format), handle=call.run_id)
 
 
 async def _reproduce(call: Package, place: Path, caller: Caller, bench: Bench) -> Reply:
     """A command job: the package is verified and run again in a fresh environment; the verdict is a value of the job."""
+    from physlab_mcp.bundles import job_environment
+
     check_commands(bench.commands_policy)
     root = str(bench.engine.data.root)
     words = (sys.executable, "-m", "physlab_mcp", "bundle", "reproduce", str(place), "--data-dir", root)
@@ -91,7 +97,13 @@ async def _reproduce(call: Package, place: Path, caller: Caller, bench: Bench) -
         id=new_handle("job"), kind="command", owner=caller.principal, session_id=caller.session_id, spec=spec,
         created_at=time.time(),
     )  # fmt: skip
-    (job_id,) = await bench.engine.submit_jobs([job])
+    await _forget_environments(place, bench)
+    job_environment.keep(job_environment.place_of(place, job.id), os.environ)
+    try:
+        (job_id,) = await bench.engine.submit_jobs([job])
+    except BaseException:
+        job_environment.place_of(place, job.id).unlink(missing_ok=True)
+        raise
     status = await wait_end(bench.engine, job_id, caller, wait_s=call.wait_s or 0)
     method = "job_result" if status.ended else "job_status"
     following = {"method": method, "job_id": job_id} | ({} if status.ended else {"wait_s": 20})
@@ -105,3 +117,13 @@ async def _reproduce(call: Package, place: Path, caller: Caller, bench: Bench) -
     ).wire()
     lines = [f"{job_id} reproduces {call.run_id}: {verdict or status.state}.", render.next_line(following)]
     return Reply(body, render.text_of(lines, call.response_format), handle=job_id)
+
+
+async def _forget_environments(place: Path, bench: Bench) -> None:
+    """Remove what was left for jobs that ended without taking it."""
+    from physlab_mcp.bundles import job_environment
+
+    left = job_environment.jobs_at(place)
+    for job in await bench.engine.store.get_jobs(left) if left else ():
+        if job.state in TERMINAL:
+            job_environment.place_of(place, job.id).unlink(missing_ok=True)

@@ -11,8 +11,10 @@ from physlab_mcp.schemas.replies import RunReply
 from physlab_mcp.schemas.run import run_state
 from physlab_mcp.tools import render, views
 from physlab_mcp.tools.cursor import iso, make_cursor, read_cursor
+from physlab_mcp.tools.finding_view import finding_line
 from physlab_mcp.tools.point_view import point_line, points_done, points_line, table
 from physlab_mcp.tools.reply import Bench, Caller, Link, Reply
+from physlab_mcp.tools.resource_view import went_without
 from physlab_mcp.tools.series_view import cores_used, next_of_series, run_head, series_reply
 from physlab_mcp.tools.waiting import wait_change
 
@@ -81,6 +83,7 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
     news = [views.event_dict(one) for one in status.events]
     if status.series is not None:
         return series_reply(status, status.series, news, call.response_format)
+    warnings = await went_without(status, bench)
     fields = await _page(
         status,
         caller,
@@ -90,7 +93,7 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
         cursor=call.cursor,
         response_format=call.response_format,
         values=False,
-        beside=views.size(news),
+        beside=views.size(news) + 2 * views.size(warnings),
     )
     fields.pop("views", None)
     fields["truncated"] = fields.get("truncated") or None
@@ -101,9 +104,10 @@ async def run_status(call: RunStatus, caller: Caller, bench: Bench) -> Reply:
         **run_head(status, following),
         meta=meta or None,
         events=news,
+        warnings=warnings or None,
         **fields,
     ).wire()
-    lines = [render.state_line(status.id, body, status.title), points_line(points), *table(body)]
+    lines = [render.state_line(status.id, body, status.title), points_line(points), *table(body), *_warned(warnings)]
     lines.append(render.next_line(following, body["poll_after_s"]))
     return Reply(body, render.text_of(lines, call.response_format, beside=body), _links(status), handle=status.id)
 
@@ -131,6 +135,7 @@ async def run_result(
         )  # fmt: skip
     if not status.ended:
         raise _not_ended(status)
+    warnings = await went_without(status, bench)
     fields = await _page(
         status,
         caller,
@@ -140,6 +145,7 @@ async def run_result(
         cursor=cursor,
         response_format=response_format,
         values=True,
+        beside=2 * views.size(warnings) if warnings else 0,
     )
     nodes: list[NodeView] = fields.pop("views", [])
     following = _after_result(status, fields["next_cursor"], response_format)
@@ -164,17 +170,21 @@ async def run_result(
     elif points:
         fields["meta"]["points"] = points
     fields["truncated"] = fields.get("truncated") or None
-    body = RunReply(**run_head(status, following), **fields).wire()
+    body = RunReply(**run_head(status, following), warnings=warnings or None, **fields).wire()
     shown = [ref for node in nodes for ref in _preferred(node)]
     shown += refs if detailed else refs[: views.FILES]
     links = _links(status) + tuple(views.artifact_link(ref) for ref in {ref.sha256: ref for ref in shown}.values())
     lines = [render.state_line(status.id, body, status.title), points_line(points)]
     lines += [line for node in body.get("nodes") or [] for line in _result_lines(node, detailed=detailed)]
-    lines += table(body)
+    lines += [*table(body), *_warned(warnings)]
     lines += [f"Cut short: {', '.join(body['truncated'])}."] if body.get("truncated") else []
     lines.append(render.next_line(following))
     text = render.text_of(lines, response_format, beside=body)
     return Reply(body, text, links[: views.LINKS], handle=status.id)
+
+
+def _warned(warnings: Sequence[dict[str, Any]]) -> list[str]:
+    return [f"Warning: {finding_line(one)}" for one in warnings]
 
 
 def _after_result(status: Status, cursor: str | None, response_format: str) -> dict[str, Any] | None:
@@ -218,7 +228,7 @@ async def _page(
     )
     rows = [_node(one, values=values, detailed=detailed) for one in found[:limit]]
     # The rest of a result: its head, the links of its figures once more in `reportable`, the cut list of files.
-    taken = (1000 + 200 * min(views.FILES, sum(map(_files, found)))) if values else 700 + beside
+    taken = (1000 + 200 * min(views.FILES, sum(map(_files, found))) if values else 700) + beside
 
     def text(row: dict[str, Any]) -> str:
         links = sum(len(views.artifact_uri("")) + 180 for _ in row.get("figures", ())) if values else 0

@@ -47,10 +47,10 @@ async def cores_used(status: Status, bench: Bench, response_format: str) -> Any:
     detailed = response_format == "detailed"
     if status.kind == "run" and not detailed:
         return None
-    from physlab_mcp.engine.utilisation import of_jobs, ran
+    from physlab_mcp.engine.utilisation import use_of
 
-    jobs = await ran(bench.engine.store, status.id, most=_MOST)
-    used = of_jobs(jobs, slots=bench.engine.capacity().cpus, now=time.time())
+    here = bench.engine.capacity().cpus
+    used = await use_of(bench.engine.store, status.id, here=here, most=_MOST, now=time.time())
     if not used.span_s:
         return None
     said = {key: round(value, 4) for key, value in msgspec.to_builtins(used).items() if key != "timeline"}

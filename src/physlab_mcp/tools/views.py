@@ -158,6 +158,7 @@ def failure_dict(failure: Failure | None, *, detailed: bool) -> dict[str, Any] |
     body = {k: v for k, v in msgspec.to_builtins(failure).items() if v is not None}
     if not detailed:
         body.pop("traceback", None)
+        body.pop("meta", None)
         body["message"] = clip(str(body.get("message", "")), _MESSAGE)
     return body
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from physlab_mcp.analysis import columns
+from physlab_mcp.analysis import columns, declared
+from physlab_mcp.analysis.quantities import unit_text
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes import figures as look
 
@@ -140,6 +141,12 @@ def words(text: Any, limit: int = 36) -> str:
     return columns.cut_short(" ".join(str(text).split()), limit).replace("$", r"\$")
 
 
+def measured(df: Any, name: str, limit: int = 36) -> str:
+    """A column as a label, with its declared unit."""
+    unit = unit_text(declared.unit_of(df, name))
+    return f"{words(name, limit)} ({words(unit, 20)})" if unit else words(name, limit)
+
+
 def nothing(name: str, kind: str, title: str, why: str, data: Any) -> Chart:
     """A chart that says why there is nothing to draw."""
 
@@ -216,7 +223,20 @@ def span(values: Any) -> tuple[float, float]:
 def numbers_scale(axes: Any, which: str, values: Sequence[Any]) -> None:
     """A logarithmic axis where the levels are spread evenly in their logarithm."""
     if columns.is_log(values):
-        from matplotlib.ticker import NullFormatter
+        log_scale(axes, which)
 
-        getattr(axes, f"set_{which}scale")("log")
-        getattr(axes, f"{which}axis").set_minor_formatter(NullFormatter())  # a decade and more has its own numbers
+
+def log_scale(axes: Any, which: str) -> None:
+    """A logarithmic axis with numbers at decades only."""
+    from matplotlib.ticker import NullFormatter
+
+    getattr(axes, f"set_{which}scale")("log")
+    getattr(axes, f"{which}axis").set_minor_formatter(NullFormatter())  # a decade and more has its own numbers
+
+
+def ink(values: Any) -> Any:
+    """The norm of colours for values of a metric (n,): logarithmic where they span decades."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    low, high = span(values)
+    return LogNorm(low, high) if columns.over_decades(values) else Normalize(low, high)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from physlab_mcp.analysis import columns
+from physlab_mcp.analysis import columns, declared
 from physlab_mcp.analysis.figures import chart
-from physlab_mcp.analysis.figures.chart import Chart, Mark, words
+from physlab_mcp.analysis.figures.chart import Chart, Mark
 from physlab_mcp.analysis.quantities import number_text
 from physlab_mcp.nodes import figures as look
 from physlab_mcp.nodes.registry import need
 
 
-def convergence(df: Any, value: str, *, maximize: bool, title: str = "") -> Chart:
+def convergence(df: Any, value: str, *, maximize: bool = True, title: str = "") -> Chart:
     """Every usable value and the best until then; by `ended_at` where the table has it, else in point order."""
     pd = need("pandas", "library")
     import numpy as np
 
     usable = columns.usable(df, value)
-    title = title or f"Best {value} so far"
+    title = title or f"Best {declared.label(df, value)} so far"
     heads = ["completed", "point", value, "best so far"]
     if not usable.n:
         why = f"no values: no point has a finite value of {value} ({usable.left_out() or 'there are no points'})."
@@ -30,10 +30,13 @@ def convergence(df: Any, value: str, *, maximize: bool, title: str = "") -> Char
     best = (np.maximum if maximize else np.minimum).accumulate(y)
     at = np.arange(1, y.size + 1)
     steps = np.flatnonzero(np.r_[True, best[1:] != best[:-1]])
+    log = columns.over_decades(y)
+    name = chart.measured(df, value)
     caption = chart.sentence(
         f"{title}: {'largest' if maximize else 'smallest'} value after each completed point",
         "in the order of completion" if timed else "in the order of the points",
         f"last bettered at point {steps[-1] + 1} of {y.size}",
+        f"{value} on a logarithmic axis" if log else "",
     ) + chart.left_out(usable.left_out())
     data = pd.DataFrame({"completed": at, "point": part["point"].to_numpy(), value: y, "best so far": best})
 
@@ -54,7 +57,9 @@ def convergence(df: Any, value: str, *, maximize: bool, title: str = "") -> Char
             at[steps], best[steps], linestyle="none", marker="o", markersize=3, color=look.PALETTE[1], label="bettered"
         )
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set(xlabel="points completed", ylabel=words(value))
+        axes.set(xlabel="points completed", ylabel=name)
+        if log:
+            chart.log_scale(axes, "y")
         figure.legend(loc="outside upper right", ncols=3 if width_mm > 120 else 2)
         return [
             Mark(

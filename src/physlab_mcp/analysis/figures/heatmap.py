@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from physlab_mcp.analysis import columns, statistics
+from physlab_mcp.analysis import columns, declared, statistics
 from physlab_mcp.analysis.columns import level_text
 from physlab_mcp.analysis.figures import cells, chart
 from physlab_mcp.analysis.figures.chart import Chart, Mark, words
@@ -30,7 +30,7 @@ def heatmap(df: Any, x: str, y: str, value: str, facet_by: Sequence[str] = (), *
     import numpy as np
 
     usable = columns.usable(df, value)
-    title = title or f"{value} over {x} and {y}"
+    title = title or f"{declared.label(df, value)} over {x} and {y}"
     panels = [one for one, _ in statistics.parts(df, facet_by)] if len(df) else []
     if len(panels) > MOST_PANELS:
         raise RequestError(
@@ -60,18 +60,21 @@ def heatmap(df: Any, x: str, y: str, value: str, facet_by: Sequence[str] = (), *
         ]
     empty = sum(int((count == 0).sum()) for _, _, count in grids)
     most = max(int(count.max()) for _, _, count in grids)
+    log = columns.over_decades(np.concatenate([mean.ravel() for _, mean, _ in grids]))
+    name = chart.measured(df, value)
     caption = chart.sentence(
         f"{title}: mean of {value} in each cell",
         chart.averaged_over(df, [x, y, *facet_by]) if most > 1 else "one point in each",
         across.note,
         along.note,
         f"{counted(empty, 'cell')} without a value in grey" if empty else "",
+        "colours on a logarithmic scale" if log else "",
     )
     low, high = (float(one) for one in np.nanquantile(np.concatenate([mean.ravel() for _, mean, _ in grids]), [0, 1]))
     caption += f" From {number_text(low, 4)} to {number_text(high, 4)}." + chart.left_out(usable.left_out())
 
     def draw(figure: Any, width_mm: float) -> list[Mark]:
-        return _draw(figure, width_mm, (x, y, value), (across.labels, along.labels), grids)
+        return _draw(figure, width_mm, (x, y, name), (across.labels, along.labels), grids)
 
     wide = _across(len(grids))
     aspect = 0.62 if len(grids) == 1 else min(0.15 + 0.75 * math.ceil(len(grids) / wide) / wide, 1.3)
@@ -91,13 +94,15 @@ def _spread(means: list[Any]) -> Any:
 
 
 def _colours(values: Any) -> tuple[Any, str]:
-    """A norm and a colour map: around zero where the lesser sign reaches a fifth of the other, else from least to most."""
+    """A norm and a colour map: around zero where the lesser sign reaches a fifth of the other, in the logarithm over decades, else from least to most."""
     import numpy as np
     from matplotlib.colors import Normalize
 
     from physlab_mcp.nodes.figures import SEQUENTIAL
     from physlab_mcp.nodes.plot_figures import colours_for
 
+    if columns.over_decades(values):
+        return chart.ink(values), SEQUENTIAL
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     return colours_for(values) if min(-low, high) >= 0.2 * max(-low, high) else (Normalize(low, high), SEQUENTIAL)
 
@@ -166,5 +171,5 @@ def _draw(
             axes.set_ylabel(words(names[1]))
     for axes in lowest if turned else ():
         chart.turn_levels(axes.xaxis)
-    figure.colorbar(mesh, ax=panels.ravel().tolist(), label=words(names[2]), shrink=0.95, aspect=26)
+    figure.colorbar(mesh, ax=panels.ravel().tolist(), label=names[2], shrink=0.95, aspect=26)
     return marks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from physlab_mcp.analysis import columns, effects, statistics
+from physlab_mcp.analysis import columns, declared, effects, statistics
 from physlab_mcp.analysis.columns import level_text
 from physlab_mcp.analysis.figures import chart
 from physlab_mcp.analysis.figures.chart import Chart, Mark, words
@@ -28,7 +28,7 @@ def line(
     """
     pd = need("pandas", "library")
     usable = columns.usable(df, value)
-    title = title or f"{value} along {x}" + (f" by {group_by}" if group_by else "")
+    title = title or f"{declared.label(df, value)} along {x}" + (f" by {group_by}" if group_by else "")
     part = df[usable.mask]
     cloud = len(part) > 0 and chart.is_continuous(part[x])
     placeless = int(part[x].isna().sum()) if cloud else 0  # a continuous axis has no place for none
@@ -52,24 +52,41 @@ def line(
         for level, profile in lines
         for one in profile
     ]  # fmt: skip
+    log = columns.over_decades(columns.doubles(part[value]))
+    name = chart.measured(df, value)
     several = any(one.n > 1 for _, profile in lines for one in profile)
     caption = chart.sentence(
         f"{title}: mean of {value}" if several else f"{title}: one point at each level",
         chart.averaged_over(df, [x, *([group_by] if group_by else [])]) if several else "",
         f"bands are the {confidence:.0%} interval of the mean" if several else "",
         f"over bins of {x} with equally many points; dots are the points" if cloud else "",
+        f"{value} on a logarithmic axis" if log else "",
     ) + chart.left_out(
         ", ".join(filter(None, [usable.left_out(), f"{placeless} with {x} = none" if placeless else ""]))
     )
 
     def draw(figure: Any, width_mm: float) -> list[Mark]:
-        return _draw(figure, width_mm, (x, value, group_by), lines, part)
+        marks = _draw(figure, width_mm, (x, value, group_by), lines, part)
+        figure.axes[0].set_ylabel(name)
+        if log:
+            _log_axis(figure.axes[0], lines)
+        return marks
 
     return Chart("line", "line", title, caption, pd.DataFrame(rows, columns=heads), draw, 0.55)
 
 
 def _middle(level: Any) -> Any:
     return (level[0] + level[1]) / 2 if isinstance(level, tuple) else level
+
+
+def _log_axis(axes: Any, lines: list[_Line]) -> None:
+    """A logarithmic axis of the metric; a band that reaches 0 or below runs out of the picture."""
+    known = [one for _, profile in lines for one in profile]
+    tops = [max(one.mean, one.high or 0.0) for one in known]
+    floors = [one.low if one.low is not None and one.low > 0 else one.mean for one in known]
+    cloud = [float(y) for drawn in axes.lines for y in drawn.get_ydata() if y > 0]
+    chart.log_scale(axes, "y")
+    axes.set_ylim(min(*floors, *cloud) / 1.4, max(*tops, *cloud) * 1.4)
 
 
 def _draw(
@@ -127,7 +144,7 @@ def _draw(
         chart.scale_levels(axes.xaxis, labels, round(width_mm / (4 if turned else 8)))
         if turned:
             chart.turn_levels(axes.xaxis)
-    axes.set(xlabel=words(x), ylabel=words(value))
+    axes.set(xlabel=words(x))
     if group_by is not None:
         figure.legend(
             loc="outside right upper" if width_mm > 120 else "outside lower center", ncols=1 if width_mm > 120 else 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from physlab_mcp.analysis import columns
+from physlab_mcp.analysis import columns, declared
 from physlab_mcp.analysis.columns import level_text
 from physlab_mcp.analysis.figures import chart
 from physlab_mcp.analysis.figures.chart import Chart, Mark, words
@@ -22,7 +22,7 @@ def parallel(df: Any, params: Sequence[str], value: str, *, maximize: bool = Tru
     import numpy as np
 
     usable = columns.usable(df, value)
-    title = title or f"All points to {value}"
+    title = title or f"All points to {declared.label(df, value)}"
     shown = list(params)[:MOST_AXES]
     part = df[usable.mask]
     if not usable.n or not shown:
@@ -33,23 +33,26 @@ def parallel(df: Any, params: Sequence[str], value: str, *, maximize: bool = Tru
     order = np.argsort(usable.values if maximize else -usable.values, kind="stable")
     part = part.iloc[order]
     rank = np.argsort(np.argsort(usable.values[order], kind="stable")) / max(usable.n - 1, 1) - 0.5
+    log = columns.over_decades(usable.values)
+    label = chart.measured(df, value, 24)
     heights = [
         *(_heights(part[name], known[name], rank) for name in shown),
-        _heights(part[value], known[value], 0.0 * rank),
+        _heights(part[value], known[value], 0.0 * rank, log=log),
     ]
     caption = chart.sentence(
         f"{title}: {counted(usable.n, 'point')}, coloured by {value}, the best drawn last",
         f"within a level spread by {value}",
+        f"{value} and its colours on a logarithmic scale" if log else "",
         f"{len(params) - MOST_AXES} more parameters not shown" if len(params) > MOST_AXES else "",
     ) + chart.left_out(usable.left_out())
 
     def draw(figure: Any, width_mm: float) -> list[Mark]:
-        return _draw(figure, width_mm, [*shown, value], heights, part)
+        return _draw(figure, width_mm, [*shown, value], heights, part, label=label)
 
     return Chart("parallel", "parallel_coordinates", title, caption, part[["point", *shown, value]], draw, 0.5)
 
 
-def _heights(series: Any, known: list[Any], rank: Any) -> tuple[Any, list[tuple[float, str]]]:
+def _heights(series: Any, known: list[Any], rank: Any, *, log: bool = False) -> tuple[Any, list[tuple[float, str]]]:
     """Where the values stand between 0 and 1 (rows,), and the ticks: levels evenly where there are few, else by value.
 
     Within a level the points spread by `rank` (rows,), -0.5 to 0.5, so that lines do not hide each other.
@@ -58,7 +61,7 @@ def _heights(series: Any, known: list[Any], rank: Any) -> tuple[Any, list[tuple[
 
     if len(known) == 1:
         return 0.5 + 0.3 * rank, [(0.5, level_text(known[0], 14))]
-    if columns.is_category(series) or len(known) <= 12 + (None in known):
+    if columns.is_category(series) or (len(known) <= 12 + (None in known) and not log):
         gap = 1 / (len(known) - 1)
         places = {level: at * gap for at, level in enumerate(known)}
         step = max(1, -(-len(known) // 12))
@@ -67,20 +70,19 @@ def _heights(series: Any, known: list[Any], rank: Any) -> tuple[Any, list[tuple[
     x = columns.doubles(series)
     numbers = [one for one in known if one is not None]
     low, high = float(numbers[0]), float(numbers[-1])
-    log = columns.is_log(numbers)
+    log = log or columns.is_log(numbers)
     at = (np.log(x / low) / np.log(high / low)) if log else (x - low) / (high - low)
     five = np.geomspace(low, high, 5) if log else np.linspace(low, high, 5)
     ticks = [(i / 4, level_text(float(f"{one:.3g}"))) for i, one in enumerate(five)]
     return np.where(np.isnan(x), 1.15, at), [*ticks, *([(1.15, "none")] if len(numbers) < len(known) else [])]
 
 
-def _draw(figure: Any, width_mm: float, names: list[str], heights: list[Any], part: Any) -> list[Mark]:
+def _draw(figure: Any, width_mm: float, names: list[str], heights: list[Any], part: Any, *, label: str) -> list[Mark]:
     import numpy as np
     from matplotlib.collections import LineCollection
-    from matplotlib.colors import Normalize
 
     values = columns.doubles(part[names[-1]])
-    norm = Normalize(*chart.span(values))
+    norm = chart.ink(values)
     axes = figure.add_subplot()
     lines = np.stack(
         [np.broadcast_to(np.arange(len(names)), (len(part), len(names))), np.column_stack([at for at, _ in heights])],
@@ -118,7 +120,7 @@ def _draw(figure: Any, width_mm: float, names: list[str], heights: list[Any], pa
     axes.set_xticks(range(len(names)), labels)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
-    figure.colorbar(drawn, ax=axes, label=words(names[-1]), aspect=26).solids.set_alpha(1)
+    figure.colorbar(drawn, ax=axes, label=label, aspect=26).solids.set_alpha(1)
     places = heights[-1][0]
     cells = {name: columns.cells_of(part[name]) for name in names[:-1]}
     return [

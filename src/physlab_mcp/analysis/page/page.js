@@ -13,13 +13,16 @@
   const text = (value) => {
     if (value === null) return "–";
     if (typeof value !== "number" || Number.isInteger(value)) return String(value);
-    return String(Number(value.toPrecision(6)));
+    const large = Math.abs(value) >= 1e5 && Math.abs(value) < 1e15; // a moment in seconds, say
+    return String(Number(large ? value.toFixed(3) : value.toPrecision(6)));
   };
   const compare = (a, b) => {
     if (typeof a === "number" && typeof b === "number") return a - b;
     return String(a).localeCompare(String(b), "en", { numeric: true });
   };
-  const CONDITION = /(\S+?)\s*(<=|>=|!=|=|<|>)\s*("[^"]*"|\S+)/g;
+  const NAMES = [...table.columns].sort((a, b) => b.length - a.length) // names with spaces too, the longest first
+    .map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|");
+  const CONDITION = new RegExp(`(?<!\\S)("[^"]*"|${NAMES})\\s*(<=|>=|!=|=|<|>)\\s*("[^"]*"|\\S+)`, "g");
   const TESTS = {
     "<": (order) => order < 0, "<=": (order) => order <= 0, ">": (order) => order > 0,
     ">=": (order) => order >= 0, "=": (order) => order === 0, "!=": (order) => order !== 0,
@@ -28,7 +31,8 @@
   function reader(query) {
     const conditions = [];
     const rest = query.replace(CONDITION, (whole, name, sign, wanted) => {
-      const at = table.columns.indexOf(name);
+      const plain = table.columns.indexOf(name);
+      const at = plain < 0 ? table.columns.indexOf(name.replace(/^"|"$/g, "")) : plain;
       if (at < 0) return whole;
       const bare = wanted.replace(/^"|"$/g, "");
       const number = Number(bare);

@@ -14,6 +14,7 @@ import msgspec
 from physlab_mcp.backends.base import BackendInfo, Observation, Submission
 from physlab_mcp.backends.commands import Commands
 from physlab_mcp.backends.job_inputs import BlobStore
+from physlab_mcp.backends.local import gpus
 from physlab_mcp.backends.local.cold import Cold
 from physlab_mcp.backends.local.environments import Environments
 from physlab_mcp.backends.local.inbox import Inbox
@@ -21,7 +22,7 @@ from physlab_mcp.backends.local.machine import Machine, Share
 from physlab_mcp.backends.local.pool import Pool
 from physlab_mcp.errors import RejectedError, UnavailableError
 from physlab_mcp.paths import DataDir
-from physlab_mcp.schemas.capacity import NOTHING, Amount, Occupied, amount_of, within
+from physlab_mcp.schemas.capacity import NOTHING, Amount, Occupied, amount_of, can_never, refuse_more
 from physlab_mcp.schemas.job import Job, JobSpec
 
 # Numeric libraries start one thread a core each; with a worker a core that only makes them wait for each other.
@@ -54,6 +55,7 @@ class LocalBackend:
     ) -> None:  # fmt: skip
         self._data = data
         self._follow = follow
+        self._started = False
         self._machine = Machine(_share(settings), self._new_share)
         self._inbox = Inbox()
         self._pool = Pool(
@@ -70,6 +72,7 @@ class LocalBackend:
         """See Backend."""
         for name in ONE_THREAD:
             os.environ.setdefault(name, "1")
+        self._started = True
         self._inbox.start(wake)
 
     def poke(self) -> None:
@@ -78,7 +81,7 @@ class LocalBackend:
 
     async def describe(self) -> BackendInfo:
         """See Backend."""
-        here = self._machine.amount
+        here = self.capacity()
         detail = {"workers": len(self._pool.pids()), "busy": self._pool.busy(), "pids": self._pool.pids()}
         return BackendInfo(
             name=self.name,
@@ -91,31 +94,35 @@ class LocalBackend:
     def check(self, spec: JobSpec, info: BackendInfo) -> None:
         """See Backend."""
         here = Amount(info.limits["cpu"], info.limits["memory_bytes"], info.limits["gpu"])
-        _, told = within(spec.resources, here)
-        if told and not spec.resources.degrade:
-            field = "cpu" if "core" in told[0] else "memory" if "memory" in told[0] else "gpu"
-            asked = {"cpu": spec.resources.cpu, "memory": spec.resources.memory_bytes, "gpu": spec.resources.gpu}[field]
-            raise RejectedError(
-                f"The local backend does not have what the job asks for: {'; '.join(told)}.",
-                field=f"resources.{field}", got=asked,
-                remedy='Ask for less, set "require": false to go without it, or use a cluster.',
-            )  # fmt: skip
-        if spec.resources.nodes > 1:
-            raise RejectedError(
-                "The local backend is one machine.", field="resources.nodes", got=spec.resources.nodes, remedy="Use 1."
-            )
+        refuse_more(spec.resources, here, "The local backend")
 
     def place(self, job: Job) -> str | None:
         """See Backend."""
         amount = amount_of(job.spec.resources)
+        if can_never(job.spec.resources, self._machine.amount):
+            return None
         if (amount.memory_bytes or amount.gpus) and not self._has_left(amount):
             return None
+        found = self._gpus_for(job)
+        if found is None:
+            return None
         if job.spec.node is not None:
-            return self._pool.place(job, taken=self._cold.taken(), of_group=self._cold.of_group(job.group))
-        return self._cold.place(job, busy=self._pool.busy(), of_group=self._pool.of_group(job.group))
+            return self._pool.place(job, taken=self._cold.taken(), of_group=self._cold.of_group(job.group), gpus=found)
+        return self._cold.place(job, busy=self._pool.busy(), of_group=self._pool.of_group(job.group), gpus=found)
+
+    def _gpus_for(self, job: Job) -> tuple[str, ...] | None:
+        """The GPUs that a job gets for its own; None where too few are free."""
+        wanted = job.spec.resources.gpu
+        if not wanted:
+            return ()
+        taken = {*self._pool.gpus(frozen=False), *self._cold.gpus(frozen=False)}
+        frozen = {*self._pool.gpus(frozen=True), *self._cold.gpus(frozen=True)}
+        return gpus.choose(wanted, int(self._machine.amount.gpus), taken, frozen)
 
     def capacity(self) -> Amount:
-        """See Measured."""
+        """See Measured. Where no engine looks after it every few seconds, it is looked at here."""
+        if not self._started:
+            self._machine.look()
         return self._machine.amount
 
     def occupied(self) -> list[Occupied]:

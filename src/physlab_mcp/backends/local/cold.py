@@ -15,6 +15,7 @@ import msgspec
 from physlab_mcp.backends.commands import Commands
 from physlab_mcp.backends.job_inputs import BlobStore
 from physlab_mcp.backends.local.command_events import MOST_BYTES, read_line
+from physlab_mcp.backends.local.gpus import variables, written_in
 from physlab_mcp.backends.local.inbox import Inbox
 from physlab_mcp.backends.local.job_limits import cores
 from physlab_mcp.backends.local.machine import Machine
@@ -36,6 +37,7 @@ class _Running:
         self.native_id = native_id
         self.starting = native_id is None
         self.told_started = False
+        self.gpus: tuple[str, ...] = ()
         self.since = job.started_at  # seconds since the epoch; 0: it has not begun
         self.cancelled = self.frozen = False
         self.offset = 0
@@ -79,14 +81,19 @@ class Cold:
         """How many commands of a run or sweep are here."""
         return sum(1 for running in self._running.values() if running.job.group == group and not running.frozen)
 
-    def place(self, job: Job, *, busy: int, of_group: int) -> str | None:
+    def gpus(self, *, frozen: bool) -> list[str]:
+        """GPUs that commands have for their own: those that are paused, or those that are not."""
+        return [name for running in self._running.values() if running.frozen == frozen for name in running.gpus]
+
+    def place(self, job: Job, *, busy: int, of_group: int, gpus: tuple[str, ...] = ()) -> str | None:
         """Room for a command: as many cores as it asks for, at the most all. `of_group`: its run's jobs elsewhere."""
         if job.parallelism and job.group and self.of_group(job.group) + of_group >= job.parallelism:
             return None
         wanted = min(self._machine.cores, cores(job))
         if busy + self.taken() + wanted > self._machine.cores and (self._running or busy):
             return None
-        self._running[job.id] = _Running(job, None)
+        running = self._running[job.id] = _Running(job, None)
+        running.gpus = gpus
         return "proc"
 
     def unplace(self, job: Job) -> None:
@@ -109,9 +116,10 @@ class Cold:
 
     async def _start(self, running: _Running) -> None:
         job, folder = running.job, self._data.job_folder(running.job.id)
+        env = {**variables(running.gpus), **job.spec.env}
         try:
             await self._commands.prepare(
-                job, folder, roots=[Path(root) for root in job.spec.roots] or self._roots,
+                msgspec.structs.replace(job, spec=msgspec.structs.replace(job.spec, env=env)), folder, roots=[Path(root) for root in job.spec.roots] or self._roots,
                 policy=self._policy if job.spec.sandbox else "allow",  # the setting governs what agents send
                 notify=str(self._data.engine_socket()),
                 blobs=self._blobs,
@@ -149,8 +157,10 @@ class Cold:
                 continue
             running = self._running[job.id] = _Running(job, native_id or "proc:0:0")
             running.starting = False
+            running.gpus = written_in(folder / "spec.json") if job.spec.resources.gpu else ()
             running.told = told.get(job.id, 0)
             running.frozen = job.state is JobState.PAUSED
+            running.told_started = bool(job.started_at)  # a start told again would unpause a frozen one
             _, running.log_offset = self._commands.read_log(folder, job.attempt, "stdout", offset=-1, limit=1)
         self.look()
 
@@ -216,7 +226,7 @@ class Cold:
             return
         if isinstance(answer, Failure):
             if answer.code == "cancelled":
-                self._end(running, "cancelled")
+                self._end(running, "cancelled", data={"usage": answer.meta})
             else:
                 self._end(running, "done", failure=answer, started_at=seen.started_at)
         else:

@@ -50,14 +50,14 @@ class Crew:
         self._bad_starts = 0  # workers in a row that ended without a word
         self._start_after = 0.0  # monotonic
 
-    def start_one(self, environment: Environment | None = None) -> WorkerProcess | None:
-        """One more worker; None while none can be started."""
+    def start_one(self, environment: Environment | None = None, gpus: tuple[str, ...] = ()) -> WorkerProcess | None:
+        """One more worker, which sees `gpus` alone where there are some; None while none can be started."""
         if time.monotonic() < self._start_after:
             return None
         try:
             worker = WorkerProcess(
                 self._program, self._hello, spool=self._data.spool, log=self._data.logs / "workers.log",
-                environment=environment,
+                environment=environment, gpus=gpus,
             )  # fmt: skip
         except UnavailableError as error:
             logger.warning("%s", error)
@@ -138,6 +138,9 @@ class Crew:
         """Say that a job runs, once."""
         if not held.told:
             held.told = True
+            found = self.find(held.job) if not held.cpu_s else None
+            if found is not None:
+                held.cpu_s = cpu_seconds(found[0].pid) or 0.0
             self._inbox.tell(held.job, "started", at=held.started_at, started_at=held.started_at)
 
     # -- their ends ------------------------------------------------------------------------------------------
@@ -177,12 +180,16 @@ class Crew:
             self._start_after = time.monotonic() + min(30.0, 0.05 * 2.0 ** min(self._bad_starts, 20))
         for seen in what_became(worker.spool, [held.job for held in worker.held.values()], token=worker.id):
             held = worker.held[seen.job_id]
+            meta = worker.took(held)
+            if meta:
+                meta["environment"] = self._hello.get("environment", "")
             if seen.kind in ("lost", "dropped") and held.cancelled:
-                seen = msgspec.structs.replace(seen, kind="cancelled", token=None)
+                seen = msgspec.structs.replace(seen, kind="cancelled", token=None, data={"usage": meta})
             elif seen.kind == "lost" and held.timed_out:
-                seen = msgspec.structs.replace(seen, kind="done", failure=too_long(held.job))
+                failure = msgspec.structs.replace(too_long(held.job), meta=meta)
+                seen = msgspec.structs.replace(seen, kind="done", failure=failure)
             elif seen.kind == "lost" and status is not None:
-                seen = msgspec.structs.replace(seen, data={"status": status})
+                seen = msgspec.structs.replace(seen, data={"status": status, "usage": meta})
             self._inbox.put(seen)
         worker.held.clear()
         if self._inbox.keeps(worker.id):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from physlab_mcp.backends.local.gpus import shown
 from physlab_mcp.schemas.capacity import Amount
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,10 @@ def cores_here() -> int:
 
 
 def gpus_here() -> int:
-    """GPUs that the system shows as devices."""
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+    """GPUs that the system shows as devices, and that this process may use."""
+    found = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    told = shown()
+    return found if told is None else min(found, len(told))
 
 
 def memory_here() -> int:
@@ -80,9 +83,14 @@ class Machine:
     def tend(self) -> None:
         """See every few seconds what there is by now."""
         now = time.monotonic()
-        if self._set is not None or now < self._next_look:
+        if now >= self._next_look:
+            self._next_look = now + _LOOK_EVERY_S
+            self.look()
+
+    def look(self) -> None:
+        """See now what there is."""
+        if self._set is not None:
             return
-        self._next_look = now + _LOOK_EVERY_S
         share = self._follow() if self._follow is not None else None
         self._share = share or self._share
         found = amount_here(self._share)

@@ -41,6 +41,7 @@ class Orphan:
         self.spool = spool
         self.pid = pid
         self.created = created
+        self.gpus: tuple[str, ...] = ()
         self.jobs: dict[str, Job] = {}
         self.cancelled: set[str] = set()
         self.timed_out: set[str] = set()
@@ -72,6 +73,10 @@ class Orphans:
         """The jobs of each that runs something."""
         return [list(orphan.jobs.values()) for orphan in self._orphans.values() if orphan.jobs and not orphan.frozen]
 
+    def running(self, *, frozen: bool) -> list[Orphan]:
+        """Those that run something, or that are paused with it."""
+        return [orphan for orphan in self._orphans.values() if orphan.jobs and orphan.frozen == frozen]
+
     def cores(self) -> int:
         """Cores that they use."""
         return sum(max(cores(job) for job in jobs) for jobs in self.held()) if self._orphans else 0
@@ -88,10 +93,11 @@ class Orphans:
         for record in self._data.spool.glob("*.pid"):
             worker_id = record.stem
             try:
-                pid, created = record.read_text().split()
+                pid, created, *gpus = record.read_text().split()
             except ValueError:
-                pid, created = "0", "0"
+                pid, created, gpus = "0", "0", []
             orphan = Orphan(worker_id, record.with_suffix(".spool"), int(pid), float(created))
+            orphan.gpus = tuple(gpus[0].split(",")) if gpus else ()
             orphan.jobs = {job.id: job for job in by_worker.pop(worker_id, [])}
             orphan.frozen = any(job.state is JobState.PAUSED for job in orphan.jobs.values())
             self._orphans[worker_id] = orphan

@@ -78,21 +78,31 @@ class Pool:
         """How many workers, orphans included, run jobs of a run or sweep."""
         return self.orphans.of_group(group) + sum(group in worker.groups for worker in self._crew.workers.values())
 
-    def place(self, job: Job, *, taken: int, of_group: int = 0) -> str | None:
-        """A worker for the job, or None. `taken`: cores that commands use; `of_group`: commands of its run."""
+    def gpus(self, *, frozen: bool) -> list[str]:
+        """GPUs that node calls have for their own: those that are paused, or those that are not."""
+        found = [one.gpus for one in self.orphans.running(frozen=frozen)]
+        found += [one.gpus for one in self._crew.workers.values() if one.held and one.frozen == frozen]
+        return [name for names in found for name in names]
+
+    def place(self, job: Job, *, taken: int, of_group: int = 0, gpus: tuple[str, ...] = ()) -> str | None:
+        """A worker for the job, or None. `taken`: cores that commands use; `of_group`: commands of its run.
+
+        `gpus`: those of the job. A worker sees the same ones all its life, since what computes on them looks once.
+        """
         type_, environment = _work_of(job), self._environments.of(job)
         estimate = self._crew.estimates.of(type_)
         full = bool(job.group and job.parallelism and self.of_group(job.group) + of_group >= job.parallelism)
         usable = [
             w for w in self._going()
-            if w.environment == environment.id and w.has_room(estimate) and (not full or job.group in w.groups)
+            if (w.environment, w.gpus) == (environment.id, gpus)
+            and w.has_room(estimate) and (not full or job.group in w.groups)
         ]  # fmt: skip
         wanted = min(self._machine.cores, cores(job))
         if wanted > 1 or job.spec.resources.memory_bytes or job.spec.resources.gpu:
             usable = [w for w in usable if not w.held]  # what takes more than a core waits behind nothing else
         worker = min(usable, key=lambda w: w.load_s, default=None)
         if worker is None or worker.held:
-            fresh = None if full else self._fresh(taken, environment, wanted)
+            fresh = None if full else self._fresh(taken, environment, wanted, gpus)
             worker = fresh or worker
         elif self.busy() + taken + wanted > self._machine.cores:
             return None  # an idle worker, but commands use its core
@@ -101,19 +111,20 @@ class Pool:
         worker.hold(job, type_, estimate)
         return worker.id
 
-    def _fresh(self, taken: int, environment: Environment, wanted: int) -> WorkerProcess | None:
+    def _fresh(self, taken: int, environment: Environment, wanted: int, gpus: tuple[str, ...]) -> WorkerProcess | None:
         """One more worker of an environment. The cores are shared by all; idle workers of others stay while there are few."""
         going = [worker for worker in self._going() if worker.held or not worker.retired]
-        alike = sum(worker.environment == environment.id for worker in going)
+        kind = (environment.id, gpus)
+        alike = sum((worker.environment, worker.gpus) == kind for worker in going)
         most = self._machine.cores
         if alike + self.orphans.count() >= most or self.busy() + taken + wanted > most:
             return None
         if len(going) >= 2 * most:
-            idle = [worker for worker in going if not worker.held and worker.environment != environment.id]
+            idle = [worker for worker in going if not worker.held and (worker.environment, worker.gpus) != kind]
             if not idle:
                 return None
             min(idle, key=lambda worker: worker.idle_since).retire()
-        return self._crew.start_one(environment)
+        return self._crew.start_one(environment, gpus)
 
     def unplace(self, job: Job) -> None:
         """Give a reservation back."""
@@ -165,6 +176,7 @@ class Pool:
             return
         if held.frozen:
             return
+        worker.look()
         computed = None
         if held.job.spec.compute_s is not None:
             spent = cpu_seconds(worker.pid)

@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from physlab_mcp.backends.local.environments import Environment
+from physlab_mcp.backends.local.gpus import variables
 from physlab_mcp.backends.local.message import Message, read
 from physlab_mcp.errors import UnavailableError
 from physlab_mcp.schemas.handles import new_handle
@@ -52,13 +53,17 @@ class WorkerProcess:
     """Starts a worker, writes to it without ever blocking, and reads whole lines from it."""
 
     def __init__(
-        self, program: Path, hello: dict[str, Any], *, spool: Path, log: Path, environment: Environment | None = None
-    ) -> None:
+        self, program: Path, hello: dict[str, Any], *, spool: Path, log: Path, environment: Environment | None = None,
+        gpus: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         environment = environment or Environment()
         self.environment = environment.id
+        self.gpus = gpus  # that it sees alone; empty: what its engine sees
         self.id = new_handle("w").replace("-", "")
         self.spool = spool / f"{self.id}.spool"
         self.held: dict[str, Held] = {}  # by job id, in the order given
+        self._measures = hello.get("capture", "full") == "full"
+        self.seen: dict[str, Any] = {}  # what the job that it runs has taken, when that was looked at last
         self.groups: dict[str, int] = {}
         self.load_s = 0.0
         self.retired = False  # takes nothing new; its lines are still heard
@@ -85,7 +90,7 @@ class WorkerProcess:
         self.pid = self.process.pid
         record = self.spool.with_suffix(".pid")
         try:
-            record.write_text(f"{self.pid} {psutil.Process(self.pid).create_time()}")
+            record.write_text(f"{self.pid} {psutil.Process(self.pid).create_time()} {','.join(gpus)}".rstrip())
         except (OSError, psutil.Error) as error:
             self.socket.close()
             self.process.kill()
@@ -96,6 +101,8 @@ class WorkerProcess:
             ) from error
         if environment.id:
             hello = {**hello, "function_environment": environment.id, "first_path": environment.sys_path}
+        if gpus:
+            hello = {**hello, "variables": variables(gpus)}
         self.say({"op": "hello", "spool": str(self.spool), **hello})
 
     # -- talking ---------------------------------------------------------------------------------------------
@@ -203,10 +210,37 @@ class WorkerProcess:
             self.retired = True
             self.say({"op": "stop"})
 
+    def look(self) -> None:
+        """See what the job that it runs has taken by now."""
+        from physlab_mcp.backends.process.seen import cpu_seconds, memory_of
+
+        held = self.current()
+        if held is None or not held.started or not self._measures:
+            return
+        if self.seen.get("job") != held.job.id:
+            self.seen = {"job": held.job.id}
+        spent, memory = cpu_seconds(self.pid), memory_of(self.pid)
+        if spent is not None and held.told:  # what the worker had computed before is known once its start was told
+            self.seen["cpu_s"] = round(max(0.0, spent - held.cpu_s), 4)
+        if memory is not None:  # of one that is just over it cannot be seen any more
+            self.seen["max_rss_bytes"] = memory
+
+    def took(self, held: Held) -> dict[str, Any]:
+        """What is known of a job that it ran and did not end: its time, what was seen of its use, what computed it."""
+        call = held.job.spec.node
+        if not held.started or call is None:
+            return {}
+        found: dict[str, Any] = {"code_version": self.codes.get(call.type, ""), "device": call.device}
+        if self._measures:
+            found["duration_ms"] = round((time.monotonic() - held.started) * 1e3, 3)
+        seen = self.seen if self.seen.get("job") == held.job.id else {}
+        return found | {name: value for name, value in seen.items() if name != "job"}
+
     def kill(self) -> None:
         """SIGKILL, with everything it started."""
         from physlab_mcp.backends.process import kill_tree
 
+        self.look()
         kill_tree(self.pid)
 
     def freeze(self) -> None:

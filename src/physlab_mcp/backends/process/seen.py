@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 
@@ -30,6 +31,20 @@ def cpu_seconds(pid: int) -> float | None:
     """Processor time that a process has used, its ended children included; None where it cannot be told."""
     try:
         return sum(psutil.Process(pid).cpu_times()[:4])
+    except psutil.Error:
+        return None
+
+
+def memory_of(pid: int) -> int | None:
+    """The most memory that a process had (on Linux: since the peak was last forgotten), else what it has now, in bytes."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return int(psutil.Process(pid).memory_info().rss) or None
     except psutil.Error:
         return None
 
