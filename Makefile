@@ -19,7 +19,8 @@ demo: env ## run the packaged hydrogen experiment
 	@echo; echo "(Here, say .venv/bin/physlab for physlab.)"
 
 # These tests alone are measured, in every process they start; the others run as fast as they can.
-MEASURED := $(addprefix tests/,analysis artifacts contracts dags engine library schemas testing)
+MEASURED := $(addprefix tests/,analysis artifacts contracts dags engine library schemas testing \
+  $(addprefix tools/test_,missing_resources.py outlooks.py series_and_deadlines.py sweep_forms.py))
 
 test: env tools check ## everything: format, lint, types, import direction, tests, coverage
 	@rm -rf build/coverage && mkdir -p build/coverage
