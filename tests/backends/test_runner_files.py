@@ -6,6 +6,8 @@ import os
 
 from tests.backends.job_folders import job_folder, run
 
+from physlab_mcp.backends.runner_parts.family import Family
+
 
 def test_globs_keep_files_of_the_working_folder(tmp_path):
     script = (
@@ -60,3 +62,13 @@ def test_a_box_replaced_by_a_link_gives_nothing_away(tmp_path):
     script = 'cd ..; rm -r work artifacts; ln -s "$1" work; ln -s "$1" artifacts'
     told = run(job_folder(tmp_path, command=["sh", "-c", script, "sh", str(secret)], artifacts=["*", "key"]))
     assert told["artifacts"] == []
+
+
+def test_a_family_without_a_command_has_nobody_whatever_groups_there_are(monkeypatch):
+    family = Family.__new__(Family)  # made in full it would adopt the orphans of this process
+    family.group = 0
+    strangers = {7: (1, 0, 10), 8: (7, 0, 10), 9: (1, 9, 10)}
+    monkeypatch.setattr(family, "_table", lambda: {os.getpid(): (1, 0, 10), **strangers})
+    assert family.members() == {}
+    family.group = 9
+    assert family.members() == {9: 10}

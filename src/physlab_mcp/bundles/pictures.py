@@ -90,6 +90,7 @@ def _table(record: Record, rows: list[PointRow]) -> Any:
         tasks=[node.id for node in record.dag.nodes],
         sweep_id=record.handle,
         title=record.plan.title,
+        results=_results(record),
     )
 
 

@@ -27,7 +27,7 @@ UNKNOWN_S = 1.0  # what unknown work counts for among known
 _WEIGHT = 0.2  # of the newest, once a few are known: code and machines change
 _FORGET_EVERY_S = 86_400.0
 _KINDS = 512  # remembered in the engine's memory
-_WORKS = 20_000  # keys of jobs, likewise
+_WORKS = 4_000  # keys of jobs, likewise
 _TITLES = 512
 _AGREES, _AGREES_S = 0.2, 0.1  # times that differ by no more than this share of their mean and so many seconds agree
 _SURE_FROM = 3  # so many times that agree are evidence
@@ -225,11 +225,11 @@ class Durations:
         made: dict[str, int] = {}
         for job in jobs:
             self._make(memory, job, found, made, title)
-        for name, key in made.items():
-            self._works[name] = key
+        self._works.update(made)
+        answer = [self._works[job.id] for job in jobs]
         while len(self._works) > _WORKS:
             self._works.popitem(last=False)
-        return [made[job.id] if job.id in made else self._works[job.id] for job in jobs]
+        return answer
 
     def own_keys(self, memory: Known, jobs: Sequence[Job], title: str | None = None) -> list[int]:
         """The key of each job's work by its own arguments alone; that of `keys` where a job needs nothing."""

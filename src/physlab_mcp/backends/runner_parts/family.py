@@ -60,12 +60,12 @@ class Family:
         """pid -> resident bytes of every descendant and of the command's process group."""
         table = self._table()
         own = os.getpid()
+        # Before the command has a group there is none to look for: what came from outside of a container has group 0.
+        mine = self.group or -1
         found: set[int] = {own}
         grown = True
         while grown:
-            fresh = {
-                p for p, (up, group, _) in table.items() if p not in found and (up in found or group == self.group)
-            }
+            fresh = {p for p, (up, group, _) in table.items() if p not in found and (up in found or group == mine)}
             found |= fresh
             grown = bool(fresh)
         found.discard(own)
