@@ -24,14 +24,18 @@ async def opened(tmp_path):
             await ask(lab.data, "stop")
 
 
+def caller(lab):
+    async def call(**arguments):
+        reply = await lab.router.call(TOOL, arguments, principal="local")
+        assert reply.error is None, reply.error
+        return reply.structured
+
+    return call
+
+
 async def test_an_agent_makes_checks_and_reproduces_a_package(tmp_path):
     async with opened(tmp_path) as lab:
-
-        async def call(**arguments):
-            reply = await lab.router.call(TOOL, arguments, principal="local")
-            assert reply.error is None, reply.error
-            return reply.structured
-
+        call = caller(lab)
         run = await call(method="run_dag", spec=SPEC, wait_s=25)
         made = await call(method="package", run_id=run["run_id"])
         assert made["ok"], made
@@ -51,12 +55,7 @@ async def test_the_job_gets_what_reaches_packages_by_a_file_of_its_own_and_nothi
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"https://me:{word}@index.example/simple")
     monkeypatch.setenv("SOME_TOKEN", word)
     async with opened(tmp_path) as lab:
-
-        async def call(**arguments):
-            reply = await lab.router.call(TOOL, arguments, principal="local")
-            assert reply.error is None, reply.error
-            return reply.structured
-
+        call = caller(lab)
         run = await call(method="run_dag", spec=SPEC, wait_s=25)
         made = Path((await call(method="package", run_id=run["run_id"]))["path"])
         kept = {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import until
 
 from physlab_mcp.library.engine import Engine
 from physlab_mcp.library.workflow import ExperimentalWorkflow
@@ -71,18 +72,23 @@ def test_what_fails_or_is_killed_tells_what_it_took(engine: Engine) -> None:
     assert (killed["environment"], killed["code_version"] != "") == (failed["environment"], True)
 
 
-def test_what_is_cancelled_or_runs_too_long_tells_what_it_took(engine: Engine) -> None:
-    workflow = ExperimentalWorkflow("stopped").add_task("sleeps", lambda: time.sleep(60))
-    handle = engine.submit(workflow)
-    until = time.monotonic() + 30
-    while engine.status(handle).state != "running" and time.monotonic() < until:
-        time.sleep(0.05)
+def test_what_is_cancelled_or_runs_too_long_tells_what_it_took(engine: Engine, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+
+    def rest() -> None:
+        begun.touch()
+        time.sleep(60)
+
+    handle = engine.submit(ExperimentalWorkflow("stopped").add_task("sleeps", rest))
+    until(begun.exists, 30)
+    since = time.monotonic()
     time.sleep(0.5)
+    least_ms = 1000 * (time.monotonic() - since)
     engine.cancel(handle)
     engine.wait(handle, timeout_s=DEADLINE_S)
     found = task(engine, handle, "sleeps")
     assert found["state"] == "cancelled"
-    assert 0 < found["duration_ms"] < 60_000
+    assert least_ms <= found["duration_ms"] < 60_000
     assert found["max_rss_bytes"] > 1 << 20
     assert found["code_version"]
 
