@@ -1,4 +1,4 @@
-"""Every store, opened in a folder of its own and closed at the end."""
+"""Every store and every backend, opened in a folder of its own and closed at the end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from tests.contracts.backends import PLACES, Place
+from tests.contracts.stand_in import StandIn
 
 from physlab_mcp.stores.base import Store
 from stores import STORES, Desk
@@ -44,3 +47,24 @@ def store(open_store: Callable[[], Store]) -> Store:
 @pytest.fixture
 def desk(store: Store) -> Desk:
     return Desk(store)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=place.marks) for name, place in PLACES.items()])
+def place(request: pytest.FixtureRequest) -> Place:
+    return PLACES[request.param]
+
+
+@pytest.fixture
+def started(place: Place, request: pytest.FixtureRequest) -> object:
+    """What a place needs and a whole session shares: a cluster, an API server."""
+    return request.getfixturevalue(place.fixture) if place.fixture else None
+
+
+@pytest.fixture
+async def stand(place: Place, started: object, tmp_path: Path) -> AsyncIterator[StandIn]:
+    """An engine's part over a fresh site; at the end every dispatch must have had its one end."""
+    async with place.open(tmp_path, started) as site:
+        one = StandIn(site, place)
+        await one.begin()
+        yield one
+        await one.close()

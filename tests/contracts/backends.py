@@ -1,0 +1,146 @@
+"""The places that the backend contract runs on: how each is opened in a folder, and what it declares that it can do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import pytest
+
+from physlab_mcp.artifacts.blobs import Blobs
+from physlab_mcp.backends.base import Backend
+from physlab_mcp.backends.local import LocalBackend, LocalSettings
+from physlab_mcp.lab import WORKER
+from physlab_mcp.paths import DataDir
+from physlab_mcp.schemas.job import Job, JobSpec
+
+
+def processes_of(word: str) -> list[int]:
+    """Processes of this machine with a word in their arguments or environment; what has ended is none."""
+    found: list[int] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            texts = [*process.cmdline(), *process.environ().values()]
+            if process.pid != os.getpid() and any(word in text for text in texts):
+                found.append(process.pid)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One open place: backend objects over the same data, as one engine after the other makes them."""
+
+    data: DataDir
+    blobs: Blobs
+    shared: Path  # a folder that jobs and the tests see under the same path
+    make: Callable[[], Backend]
+    shaped: Callable[[JobSpec], JobSpec] = lambda spec: spec  # what jobs need here besides: a mount, an image
+    alive: Callable[[str], list[int]] = processes_of
+    python: str = sys.executable  # an interpreter where jobs run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a backend declares. A promise that it does not make is not asked of it; everything else is."""
+
+    name: str
+    open: Callable[[Path, Any], AbstractAsyncContextManager[Site]]
+    """A site in a fresh folder; the second argument is the value of `fixture`."""
+
+    pause: Literal["freeze", "checkpoint", "queued_only", "none"]
+    """As `describe().can_pause` tells it."""
+
+    room: int
+    """So many jobs of one core can be placed and run at once."""
+
+    queues: bool = False
+    """Takes more than it can run: more than `room` are queued there. Otherwise `place` answers None."""
+
+    refuses: frozenset[str] = frozenset({"cpu", "memory", "gpu", "nodes"})
+    """Which of these it refuses in `check` where nothing there could ever hold so much."""
+
+    limits_memory: bool = True
+    """Ends a job that uses more than resources.memory_bytes, as `oom`."""
+
+    own_nodes: bool = True
+    """Runs node types of this test suite (tests.contracts.contract_nodes), not only installed ones."""
+
+    lose: Callable[[Site, Job], Awaitable[None]] | None = None
+    """Ends what runs a job (worker, runner, node) without its having a chance to say so."""
+
+    stall: Callable[[Site, Job], AbstractAsyncContextManager[None]] | None = None
+    """Makes the worker of a node call silent for the length of the block, so long that it is told as lost."""
+
+    outage: Callable[[Site], AbstractAsyncContextManager[None]] | None = None
+    """Makes what the backend asks (controller, API server, host) unreachable for the length of the block."""
+
+    fixture: str = ""
+    """A session fixture that starts what the place needs; "" for none."""
+
+    marks: tuple[pytest.MarkDecorator, ...] = ()
+    deadline_s: float = 20.0
+    """How long one job may take to be told of, all waits included."""
+
+
+# -- this machine ----------------------------------------------------------------------------------------------
+
+_LEASE_S = 0.4  # a worker that stands still for so long is given up
+
+
+@asynccontextmanager
+async def _open_local(folder: Path, _: Any) -> AsyncIterator[Site]:
+    data = DataDir(folder / "data").create()
+    shared = folder / "shared"
+    shared.mkdir()
+    blobs = Blobs(data.blobs)
+
+    def make() -> Backend:
+        return LocalBackend(
+            data,
+            LocalSettings(workers=4, cpus=LOCAL.room, roots=(shared,)),
+            worker_program=WORKER,
+            hello={"sys_path": [place for place in sys.path if place]},
+            lease_s=_LEASE_S,
+            blobs=blobs,
+        )
+
+    try:
+        yield Site(data=data, blobs=blobs, shared=shared, make=make)
+    finally:
+        for pid in processes_of(str(folder)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _pid_of(site: Site, job: Job) -> int:
+    """The runner of a command, the worker of a node call."""
+    if job.spec.node is None:
+        return int((job.native_id or "").split(":")[1])
+    return int((site.data.spool / f"{job.native_id}.pid").read_text().split()[0])
+
+
+async def _lose_local(site: Site, job: Job) -> None:
+    os.kill(_pid_of(site, job), signal.SIGKILL)
+
+
+@asynccontextmanager
+async def _stall_local(site: Site, job: Job) -> AsyncIterator[None]:
+    pid = _pid_of(site, job)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+LOCAL = Place(name="local", open=_open_local, pause="freeze", room=8, lose=_lose_local, stall=_stall_local)
+
+PLACES = {place.name: place for place in (LOCAL,)}
