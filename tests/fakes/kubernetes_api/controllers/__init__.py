@@ -1,0 +1,1 @@
+"""The loops that bring the cluster to what its objects ask for."""
