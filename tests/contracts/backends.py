@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -12,14 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import anyio
 import psutil
 import pytest
+from tests.clusters.slurm_cluster import SlurmCluster
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend
+from physlab_mcp.backends.hosts.here import here
 from physlab_mcp.backends.local import LocalBackend, LocalSettings
+from physlab_mcp.backends.slurm.abroad import remote_folder
+from physlab_mcp.backends.slurm.backend import SlurmBackend
+from physlab_mcp.backends.slurm.settings import SlurmSettings
 from physlab_mcp.lab import WORKER
 from physlab_mcp.paths import DataDir
+from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job, JobSpec
 
 
@@ -143,4 +151,77 @@ async def _stall_local(site: Site, job: Job) -> AsyncIterator[None]:
 
 LOCAL = Place(name="local", open=_open_local, pause="freeze", room=8, lose=_lose_local, stall=_stall_local)
 
-PLACES = {place.name: place for place in (LOCAL,)}
+
+# -- a Slurm cluster, with this machine as its login node -------------------------------------------------------
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def slurm_settings(root: Path, **fields: Any) -> SlurmSettings:
+    """Settings for the test cluster: one node that nobody else gets, and node types of the tests."""
+    env = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"}
+    given = {"partition": "urgent", "python": sys.executable, "poll_s": 0.2, "env": env, **fields}
+    return SlurmSettings(root=str(root), **given)
+
+
+@asynccontextmanager
+async def open_slurm(folder: Path, cluster: SlurmCluster, **fields: Any) -> AsyncIterator[SlurmSite]:
+    """A site on the test cluster; fields are of the settings."""
+    data = DataDir(folder / "data").create()
+    shared = cluster.root / "tests" / new_handle("site")
+    (shared / "seen").mkdir(parents=True)
+    blobs = Blobs(data.blobs)
+    made: list[Backend] = []
+
+    def make() -> Backend:
+        settings = slurm_settings(shared / "physlab", **fields)
+        made.append(SlurmBackend(data, settings, here(settings.root), blobs=blobs))
+        return made[-1]
+
+    before = dict(os.environ)
+    os.environ.update(cluster.env)
+    try:
+        yield SlurmSite(data=data, blobs=blobs, shared=shared / "seen", make=make, cluster=cluster, made=made)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmSite(Site):
+    """A site on the test cluster; `made` are its backend objects so far."""
+
+    cluster: SlurmCluster
+    made: list[Backend]
+
+
+async def _lose_on_slurm(site: Site, job: Job) -> None:
+    """Kill the runner: what started it, on the node, is left to find that out."""
+    folder = Path(remote_folder(slurm_root(site), job.id)) / "attempts" / str(job.attempt)
+    os.kill(json.loads((folder / "runner.json").read_text())["pid"], signal.SIGKILL)
+
+
+def slurm_root(site: Site) -> str:
+    """The backend's root of a site."""
+    return str(site.shared.parent / "physlab")
+
+
+@asynccontextmanager
+async def _slurm_outage(site: Site) -> AsyncIterator[None]:
+    assert isinstance(site, SlurmSite)
+    site.cluster.do("kill-controller")
+    try:
+        with anyio.fail_after(60):
+            while (await site.made[-1].describe()).reachable:  # noqa: ASYNC110 - a backend tells nobody of it
+                await anyio.sleep(0.02)
+        yield
+    finally:
+        site.cluster.do("start-controller")
+
+
+SLURM = Place(
+    name="slurm", open=open_slurm, fixture="slurm", pause="queued_only", room=16, queues=True, lose=_lose_on_slurm,
+    outage=_slurm_outage, deadline_s=60.0, marks=(pytest.mark.services, pytest.mark.timeout(180)),
+)  # fmt: skip
+
+PLACES = {place.name: place for place in (LOCAL, SLURM)}

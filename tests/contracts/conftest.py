@@ -10,11 +10,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from tests.clusters.slurm_cluster import slurm
 from tests.contracts.backends import PLACES, Place
 from tests.contracts.stand_in import StandIn
 
 from physlab_mcp.stores.base import Store
 from stores import STORES, Desk
+
+__all__ = ["slurm"]
 
 
 @pytest.fixture(params=list(STORES))

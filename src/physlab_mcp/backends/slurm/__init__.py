@@ -1,1 +1,4 @@
-"""Slurm: how its jobs are asked for, what it says of them, and what its partitions can hold. No I/O in these files."""
+"""Slurm: `backend.SlurmBackend` over a host, and pure files on how jobs are asked for and what Slurm says of them.
+
+`element.py` is the one program that runs on the cluster's nodes.
+"""

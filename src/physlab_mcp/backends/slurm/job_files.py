@@ -1,0 +1,173 @@
+"""What an element finds in its job folder on the cluster: the spec, and inputs that were brought by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import anyio.to_thread
+
+from physlab_mcp.backends.hosts.host import Host
+from physlab_mcp.backends.job_inputs import BlobStore, allowed, check_shape
+from physlab_mcp.backends.slurm.abroad import Abroad
+from physlab_mcp.backends.slurm.settings import SlurmSettings
+from physlab_mcp.errors import ForbiddenError, RejectedError
+from physlab_mcp.schemas.job import JobSpec, NodeCall
+
+File = tuple[str, bytes, int]
+_SHA256 = re.compile(r"^(?:sha256:)?([0-9a-f]{64})\Z")
+
+
+class JobFiles:
+    """Makes them. `hidden` are folders that no job may name: physlab's own data; `hello` goes to node calls."""
+
+    def __init__(
+        self, host: Host, settings: SlurmSettings, blobs: BlobStore, *, roots: Sequence[Path], hidden: Sequence[Path],
+        hello: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self._host = host
+        self._settings = settings
+        self._blobs = blobs
+        self._roots = [one.resolve() for one in roots]
+        self._hidden = [one.resolve() for one in hidden]
+        self._hello = hello
+
+    async def of(self, one: Abroad) -> list[File]:
+        """The files of one dispatch, its inputs already there.
+
+        Raises:
+            ForbiddenError: a place outside of the allowed roots.
+            RequestError: the spec itself is wrong.
+            RejectedError: it asks for what there is not on a cluster.
+            UnavailableError: the host cannot take the inputs now.
+
+        """
+        job, spec = one.job, one.job.spec
+        if spec.node is None:
+            check_shape(spec)
+        self._check(spec)
+        roots = [Path(root).resolve() for root in spec.roots] or self._roots
+        workdir = self._workdir(spec, roots)
+        staged = await self._inputs(one, roots, workdir)
+        times = [t for t in (spec.timeout_s, spec.resources.time_limit_s) if t is not None]
+        memory = spec.resources.memory_bytes if spec.node is None else None  # Slurm keeps a node call's
+        body = {
+            "format": 1, "job_id": job.id, "attempt": job.attempt, "fence": job.fence, "batch": one.batch,
+            "element": one.element, "alone": one.alone, "command": self._command(one), "script": spec.script,
+            "env": spec.env, "workdir": workdir, "staged": staged, "inputs": [],
+            "artifacts": list(spec.artifacts), "artifacts_path": spec.artifacts_path if spec.node is None else "",
+            "limits": {"cpu": spec.resources.cpu, "memory_bytes": memory, "timeout_s": min(times, default=None)},
+            "sandbox": None, "cores": None, "notify": None,
+        }  # fmt: skip
+        made = [(f"{one.folder}/spec.json", json.dumps(body).encode(), 0o600)]
+        if spec.node is not None:
+            made.append((f"{one.folder}/node/spec.json", json.dumps(self._call(one, spec.node)).encode(), 0o600))
+        return made
+
+    def _command(self, one: Abroad) -> list[str] | None:
+        spec = one.job.spec
+        if spec.node is None:
+            return list(spec.command) if spec.command else None
+        return [self._settings.python, "-P", "-m", "physlab_mcp.nodes.worker", f"{one.folder}/node"]
+
+    def _call(self, one: Abroad, call: NodeCall) -> dict[str, Any]:
+        return {
+            "id": one.job.id, "fence": one.job.fence, "attempt": one.job.attempt, "type": call.type, "module": one.module,
+            "params": one.params, "device": call.device, "code": one.code, "hello": self._hello,
+        }  # fmt: skip
+
+    @staticmethod
+    def _check(spec: JobSpec) -> None:
+        if spec.sandbox:
+            raise RejectedError(
+                "The Slurm backend has no sandbox of its own.", field="sandbox", got=True,
+                remedy="Run it in a container (`image`), or without a sandbox.",
+            )  # fmt: skip
+
+    def _allowed(self, path: str, roots: Sequence[Path], field: str) -> Path:
+        """A path on this machine, or (over SSH) one that is written so that it lies in a root."""
+        if self._settings.host is None:
+            return allowed(path, roots, self._hidden, field=field)
+        plain = PurePosixPath(path)
+        if ".." in plain.parts or not any(plain.is_relative_to(root) for root in roots):
+            raise ForbiddenError(
+                f"{field} names {path!r}, which lies in none of the allowed roots.", field=field, got=path,
+                remedy="Name a folder below a --root, with the path that it has on the cluster.",
+            )  # fmt: skip
+        return Path(plain)
+
+    def _workdir(self, spec: JobSpec, roots: Sequence[Path]) -> str | None:
+        for mount in spec.mounts:
+            self._allowed(mount.source, roots, "mounts.source")
+        return str(self._allowed(spec.workdir, roots, "workdir")) if spec.workdir else None
+
+    async def _inputs(self, one: Abroad, roots: Sequence[Path], workdir: str | None) -> list[dict[str, Any]]:
+        staged: list[dict[str, Any]] = []
+        base = workdir or f"attempts/{one.job.attempt}/box/work"
+        for entry in one.job.spec.inputs:
+            target = PurePosixPath(entry["target"])
+            if target.is_absolute() or ".." in target.parts or not target.parts:
+                raise ForbiddenError(
+                    f"The input target {entry['target']!r} leads out of the working folder.", field="inputs.target",
+                    got=entry["target"], remedy="Give a path relative to the working folder, without '..'.",
+                )  # fmt: skip
+            for name, path, digest in await anyio.to_thread.run_sync(self._sources, entry["source"], roots):
+                await self._host.push_blob(digest, path)
+                mode = 0o700 if path.stat().st_mode & 0o100 else 0o600
+                staged.append({"sha256": digest, "target": f"{base}/{target / name}", "mode": mode})
+        for digest in sorted(_named(one.params)):
+            if self._blobs.intact(digest):
+                await self._host.push_blob(digest, self._blobs.path(digest))
+                place = f"node/attempts/{one.job.attempt}/artifacts/{digest[:2]}/{digest[2:]}"
+                staged.append({"sha256": digest, "target": place})
+        return staged
+
+    def _sources(self, source: str, roots: Sequence[Path]) -> list[tuple[str, Path, str]]:
+        """(name below the target, file, hash) of everything that one input brings."""
+        if source.startswith("sha256:"):
+            if not self._blobs.intact(source):
+                raise ForbiddenError(
+                    f"There is no intact artifact {source}.", field="inputs.source", got=source,
+                    remedy="Run the experiment that makes it again.",
+                )  # fmt: skip
+            return [("", self._blobs.path(source), source.removeprefix("sha256:"))]
+        real = allowed(source, roots, self._hidden, field="inputs.source")
+        if any(place.is_relative_to(real) for place in self._hidden) or not (real.is_file() or real.is_dir()):
+            raise ForbiddenError(
+                f"The input {source!r} is no file or folder that may be brought.", field="inputs.source", got=source,
+                remedy="Name a regular file, or a folder that holds none of physlab's own data.",
+            )  # fmt: skip
+        if real.is_file():
+            return [("", real, _sha256(real))]
+        found: list[tuple[str, Path, str]] = []
+        for folder, _, names in os.walk(real):
+            for name in sorted(names):
+                path = Path(folder, name)
+                if path.is_file() and not path.is_symlink():
+                    found.append((str(path.relative_to(real)), path, _sha256(path)))
+        return found
+
+
+def _named(params: Any) -> set[str]:
+    """The artifacts that parameters of a node call name."""
+    if isinstance(params, str):
+        found = _SHA256.match(params) if params.startswith("sha256:") else None
+        return {found.group(1)} if found else set()
+    if isinstance(params, dict):
+        inner = params.get("$artifact")
+        own = inner.get("sha256") if isinstance(inner, dict) else None
+        mine = {own.removeprefix("sha256:")} if isinstance(own, str) and _SHA256.match(own) else set()
+        return mine.union(*map(_named, params.values()))
+    if isinstance(params, list | tuple):
+        return set().union(*map(_named, params))
+    return set()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
