@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak clean uv env tools
+.PHONY: help demo test test-kubernetes check bench soak image clean uv env tools
 
 # uv from the PATH, else one of our own under .tools.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
@@ -12,7 +12,7 @@ RUN := $(UV) run --frozen --all-extras
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## this list
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: env ## run the packaged hydrogen experiment
 	@$(RUN) physlab demo
@@ -31,6 +31,10 @@ test: env tools check ## everything: format, lint, types, import direction, test
 	$(RUN) python scripts/check_coverage.py || failed=1; \
 	exit $$failed
 
+test-kubernetes: env ## the backend on a real Kubernetes API, which is built once (10 to 25 minutes) and kept in ~/.cache
+	@bash scripts/kubernetes-build.sh
+	REAL_KUBERNETES=1 $(RUN) pytest -n 0 tests/real_kubernetes
+
 check: env ## the static part of `test`
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
@@ -42,6 +46,10 @@ bench: env ## the performance table (installs the peers that stand beside us in 
 
 soak: env ## the long form of the tests marked `soak`
 	SOAK=full $(RUN) pytest -m soak -s --timeout 3600
+
+IMAGE ?= physlab-mcp:latest
+image: ## the container image in which jobs run on Kubernetes: make image IMAGE=registry.example.org/physlab:1
+	$$(command -v docker || command -v podman) build --tag "$(IMAGE)" .
 
 clean: ## remove what can be made again
 	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build physlab-out
@@ -61,3 +69,4 @@ uv:
 
 tools:
 	@bash scripts/install-test-tools.sh
+	@bash scripts/install-slurm.sh
