@@ -311,9 +311,10 @@ class Commands:
             UnavailableError: the blob store cannot take the files now.
 
         """
-        return await anyio.to_thread.run_sync(self._collect, folder, attempt, blobs)
+        return await anyio.to_thread.run_sync(self.collected, folder, attempt, blobs)
 
-    def _collect(self, folder: Path, attempt: int, blobs: BlobStore) -> NodeResult | Failure:
+    def collected(self, folder: Path, attempt: int, blobs: BlobStore) -> NodeResult | Failure:
+        """See `collect`; for a caller that is in a thread already."""
         place = _attempt(folder, attempt)
         told = _read_json(place / "result.json")
         if told is None:

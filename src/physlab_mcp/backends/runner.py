@@ -19,21 +19,24 @@ Daemons, which left their parents, are found here on Linux only.
 # ruff: noqa: PTH103, PTH118, PTH120, PTH123, T201
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing itself would cost every start
 if TYPE_CHECKING:
+    from typing import Any
+
     from physlab_mcp.backends.runner_parts.attempt import Attempt
     from physlab_mcp.backends.runner_parts.files import poke, take_lock, write_new
     from physlab_mcp.backends.runner_parts.outcome import Keeper, failure_of, oom_kills, read_values, result_of
+    from physlab_mcp.backends.runner_parts.plain_json import dumps, loads
 else:  # found beside this file, last on the path, so that nothing of the standard library is shadowed
     sys.path.append(os.path.dirname(os.path.realpath(__file__)))
     from runner_parts.attempt import Attempt
     from runner_parts.files import poke, take_lock, write_new
     from runner_parts.outcome import Keeper, failure_of, oom_kills, read_values, result_of
+    from runner_parts.plain_json import dumps, loads
 
 UNUSABLE, DUPLICATE = 2, 3
 PATIENCE_S = 600.0  # how long a full disk is waited for
@@ -102,7 +105,7 @@ def main(arguments: list[str]) -> int:
     folder = os.path.join(job, "attempts", arguments[2])
     begun = [os.path.join(folder, "runner.json"), os.path.join(folder, "result.json")]
     with open(os.path.join(job, "spec.json"), encoding="utf-8") as stream:
-        spec = json.load(stream)
+        spec = loads(stream.read())
     if spec["attempt"] != number:
         print(f"spec.json is of attempt {spec['attempt']}, not {number}", file=sys.stderr)
         return UNUSABLE
@@ -127,7 +130,7 @@ def main(arguments: list[str]) -> int:
             "remedy": "Make room on the disk of the data directory and run it again.",
         }
     attempt.event("ended", {"outcome": result["outcome"], "exit_code": result["exit_code"]})
-    body = json.dumps(result).encode()
+    body = dumps(result).encode()
     patiently(lambda: write_new(begun[1], body), until=time.monotonic() + PATIENCE_S)
     poke(spec.get("notify"))
     return 0

@@ -95,6 +95,11 @@ class LocalBackend:
         """See Backend."""
         here = Amount(info.limits["cpu"], info.limits["memory_bytes"], info.limits["gpu"])
         refuse_more(spec.resources, here, "The local backend")
+        if spec.image:
+            raise RejectedError(
+                "The local backend runs no containers.", field="image", got=spec.image,
+                remedy="Leave `image` out, or name a backend that has them: slurm or kubernetes.",
+            )  # fmt: skip
 
     def place(self, job: Job) -> str | None:
         """See Backend."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from physlab_mcp.backends.command_events import MOST_BYTES, read_line
 from physlab_mcp.backends.commands import Commands
 from physlab_mcp.backends.job_inputs import BlobStore
-from physlab_mcp.backends.local.command_events import MOST_BYTES, read_line
 from physlab_mcp.backends.local.gpus import variables, written_in
 from physlab_mcp.backends.local.inbox import Inbox
 from physlab_mcp.backends.local.job_limits import cores

@@ -1,26 +1,25 @@
 """One attempt of a command: its environment, its start, its watch and its end."""
 
-# pathlib costs start time of every command.
+# Start time is paid by every command: what only some need is imported there, and neither pathlib nor typing.
 # ruff: noqa: PTH103, PTH105, PTH118, PTH123, PTH202
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import select
-import signal
-import socket
-import subprocess
 import time
-from typing import Any
 
 from .family import Family
 from .files import read_plain, take_lock, write_new
+from .plain_json import dumps, loads
 
 if os.name == "posix":
-    from .posix import limit
+    from .posix import Waker, limit, signal, start
 else:
-    from .windows import limit
+    from .windows import Waker, limit, signal, start
+
+TYPE_CHECKING = False  # typing itself would cost every start
+if TYPE_CHECKING:
+    from typing import Any
 
 _NO_LIMIT = 1 << 62  # the most that a resource limit can be
 TICK_S = 0.25
@@ -49,20 +48,23 @@ class Attempt:
         self._cores: list[int] = []
         self._core_locks: list[int] = []
         self._told = 0
-        self._wake, theirs = socket.socketpair()
-        self._theirs = theirs
-        self._wake.setblocking(False)
-        theirs.setblocking(False)
-        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        self._told_to_save = False
+        self._wake = Waker()
         # Handlers, not SIG_IGN: what is ignored here would stay ignored in the command.
         for name in ("SIGTERM", "SIGINT"):
             signal.signal(getattr(signal, name), self._on_stop)
         for name in ("SIGCHLD", "SIGHUP"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: None)
+        self.asked_to_save = 0
+        if spec.get("checkpoint_signal"):
+            signal.signal(signal.SIGUSR1, self._on_save)
 
     def _on_stop(self, *_: Any) -> None:
         self.asked_to_stop = True
+
+    def _on_save(self, *_: Any) -> None:
+        self.asked_to_save += 1
 
     # -- files of the attempt --------------------------------------------------------------------------------
 
@@ -71,15 +73,15 @@ class Attempt:
         body = {"pid": os.getpid(), "started": self.started_at, "child_pid": child_pid}
         path = os.path.join(self.folder, "runner.json")
         if child_pid is None:
-            write_new(path, json.dumps(body).encode())
+            write_new(path, dumps(body).encode())
             return
         with open(path + ".new", "w", encoding="utf-8") as stream:
-            json.dump(body, stream)
+            stream.write(dumps(body))
         os.replace(path + ".new", path)
 
     def event(self, kind: str, data: dict[str, Any]) -> None:
         """Append one line to events.jsonl; a full disk loses progress, never the job."""
-        line = json.dumps({"kind": kind, "at": time.time(), "attempt": self.number, "data": data})
+        line = dumps({"kind": kind, "at": time.time(), "attempt": self.number, "data": data})
         try:
             with open(os.path.join(self.folder, "events.jsonl"), "a", encoding="utf-8") as stream:
                 stream.write(line + "\n")
@@ -108,7 +110,7 @@ class Attempt:
             if not line.strip():
                 continue
             try:
-                told = json.loads(line[:LINE_BYTES])
+                told = loads(line[:LINE_BYTES])
             except (ValueError, RecursionError):
                 told = {"text": line[:LINE_BYTES].decode("utf-8", "replace")}
             if not isinstance(told, dict):
@@ -222,12 +224,10 @@ class Attempt:
         logs = [os.path.join(self.folder, name) for name in ("stdout.log", "stderr.log")]
         try:
             out, err = (os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) for path in logs)
-            posix: dict[str, Any] = {"preexec_fn": self._before_exec, "pass_fds": fds} if os.name == "posix" else {}
-            self.child = subprocess.Popen(
-                argv, cwd=None if box else self.workdir, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                start_new_session=os.name == "posix", **posix,
-            )  # fmt: skip
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self.child = start(
+                argv, cwd=None if box else self.workdir, env=env, out=out, err=err, kept=fds, before=self._before_exec
+            )
+        except (OSError, ValueError) as error:
             what = getattr(error, "strerror", None) or str(error)
             return {
                 "code": "invalid_request",
@@ -244,11 +244,7 @@ class Attempt:
         if self.asked_to_stop and seconds > 0.02:
             seconds = 0.02
         select.select([self._wake], [], [], seconds)
-        try:
-            while self._wake.recv(4096):
-                continue
-        except BlockingIOError:
-            return
+        self._wake.empty()
 
     def _reap(self) -> bool:
         """Take the exit status of every child that ended, adopted ones too; whether any child is left."""
@@ -266,6 +262,14 @@ class Attempt:
                 self.code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
                 self.child.returncode = self.code
 
+    def _save(self) -> bool:
+        """Tell the command once that it shall keep its progress; whether that was asked a second time."""
+        if self.asked_to_save and not self._told_to_save:
+            self._told_to_save = True
+            self.event("log", {"text": f"it was told by SIG{self.spec['checkpoint_signal']} to keep its progress"})
+            os.kill(self.child.pid, getattr(signal, f"SIG{self.spec['checkpoint_signal']}"))
+        return self.asked_to_save > 1
+
     def watch(self) -> str | None:
         """Wait for the end of the command; why it must be stopped (cancelled, timeout, oom), or None if it ended."""
         timeout_s, memory_bytes = self.limits.get("timeout_s"), self.limits.get("memory_bytes")
@@ -277,9 +281,9 @@ class Attempt:
             last = now
             self._reap()
             self.relay()
-            if self.code is not None:
-                return None
-            if self.asked_to_stop:
+            if self.code is not None:  # one that kept its progress and ended goes on in another life
+                return "cancelled" if self._told_to_save and self.code != 0 else None
+            if self._save() or self.asked_to_stop:
                 return "cancelled"
             if timeout_s is not None and ran >= timeout_s:
                 return "timeout"
@@ -291,11 +295,9 @@ class Attempt:
     def end(self, *, grace_s: float) -> bool:
         """End everything the command started: SIGTERM, after `grace_s` SIGKILL; whether nothing is left."""
         if os.name != "posix":
-            tree = ["taskkill", "/T", "/F", "/PID", str(self.child.pid)]
-            with contextlib.suppress(OSError):
-                subprocess.run(tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-            self.child.kill()
-            self.code = self.child.wait()
+            from .windows import end_tree
+
+            self.code = end_tree(self.child)
             return True
         if grace_s > 0 and self.code is None:
             self.family.send(signal.SIGTERM)
@@ -303,6 +305,8 @@ class Attempt:
             until = time.monotonic() + grace_s
             while self._reap() and time.monotonic() < until:
                 self._nap(0.02)
+        if self.family.adopts and not self._reap():
+            return True  # whatever it started, and whatever that started, would be a child of this process now
         until = time.monotonic() + 30.0
         while time.monotonic() < until:
             while self.family.stop_new() and time.monotonic() < until:  # what is stopped forks no more

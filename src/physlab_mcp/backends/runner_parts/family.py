@@ -1,15 +1,34 @@
 """Everything that a command has started, seen from the runner, without psutil."""
 
-# pathlib costs start time of every command.
+# Start time is paid by every command: what only some need is imported there.
 # ruff: noqa: PTH112, PTH123, PTH208
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
 import sys
-from typing import Any
+
+if os.name == "posix":
+    from .posix import signal
+else:
+    from .windows import signal
+
+TYPE_CHECKING = False  # typing itself would cost every start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def _prctl() -> Callable[..., int]:
+    """prctl(2), by what ctypes is made of: ctypes itself would take a tenth of a command's start."""
+    try:
+        import _ctypes
+
+        address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # pyright: ignore[reportArgumentType] - the stub forgets None
+        return lambda *words: _ctypes.call_cdeclfunction(address, words)
+    except (ImportError, AttributeError, OSError):
+        import ctypes
+
+        return ctypes.CDLL(None).prctl
 
 
 class Family:
@@ -17,11 +36,11 @@ class Family:
 
     def __init__(self) -> None:
         self._prctl: Any = None
+        self.adopts = False
         if sys.platform.startswith("linux"):
-            import ctypes
-
-            self._prctl = ctypes.CDLL(None, use_errno=True).prctl
-            self._prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: daemons become our children, not init's
+            self._prctl = _prctl()
+            # PR_SET_CHILD_SUBREAPER: daemons become our children, not init's
+            self.adopts = self._prctl(36, 1, 0, 0, 0) == 0
         self.group = 0
         self._stopped: set[int] = set()
 
@@ -49,6 +68,8 @@ class Family:
             return rows
         if os.name != "posix":
             return rows
+        import subprocess
+
         listed = subprocess.run(["ps", "-axo", "pid=,ppid=,pgid=,rss=,stat="], stdout=subprocess.PIPE, check=False)
         for line in listed.stdout.decode("ascii", "replace").splitlines():
             cells = line.split()
@@ -86,8 +107,13 @@ class Family:
 
     def _send(self, number: int, pids: set[int]) -> None:
         if self.group and pids:
-            with contextlib.suppress(OSError):
-                os.killpg(self.group, number)  # the whole group at one instant: nobody in it escapes by forking
+            _signal(os.killpg, self.group, number)  # the whole group at one instant: nobody in it escapes by forking
         for pid in pids:
-            with contextlib.suppress(OSError):
-                os.kill(pid, number)
+            _signal(os.kill, pid, number)
+
+
+def _signal(send: Any, to: int, number: int) -> None:
+    try:
+        send(to, number)
+    except OSError:  # it is gone
+        return

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 
 if os.name == "posix":
@@ -78,6 +77,8 @@ def poke(path: str | None) -> None:
     """Tell the engine behind the socket at `path` that something is new; nobody need be there."""
     if not path:
         return
+    import socket
+
     try:
         if os.name == "posix":
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:

@@ -1,19 +1,18 @@
 """What an attempt leaves behind: the files to keep, the values, the failure, the result."""
 
-# pathlib costs start time of every command.
+# Start time is paid by every command: what only some need is imported there, and of pathlib, re and typing nothing else.
 # ruff: noqa: PTH103, PTH108, PTH110, PTH112, PTH113, PTH117, PTH118, PTH120, PTH123
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
-import shutil
 import time
-from pathlib import Path
-from typing import Any
 
 from .files import read_plain
+from .plain_json import loads
+
+TYPE_CHECKING = False  # typing itself would cost every start
+if TYPE_CHECKING:
+    from typing import Any
 
 if os.name == "posix":
     from .posix import usage
@@ -21,7 +20,7 @@ else:
     from .windows import usage
 
 VALUES_BYTES = 65_536
-_NO_MEMORY = re.compile(r"MemoryError|bad_alloc|[Cc]annot allocate memory|[Oo]ut of memory|Unable to allocate")
+_NO_MEMORY = ("MemoryError", "bad_alloc", "annot allocate memory", "ut of memory", "Unable to allocate")
 
 
 def oom_kills() -> int:
@@ -52,7 +51,7 @@ def failure_of(
     if code == 0:
         return None
     said = f" Last lines of stderr: {tail}" if tail else ""
-    if memory and _NO_MEMORY.search(tail):
+    if memory and any(word in tail for word in _NO_MEMORY):
         return {**no_memory, "message": no_memory["message"] + said}
     if code in (-9, 137) and oom_killed:
         return {**no_memory, "message": "The system ran out of memory and killed the command." + said}
@@ -92,6 +91,8 @@ class Keeper:
             else:
                 self.warnings.append(f"artifacts_path {artifacts_path!r} leads out of the working folder: refused.")
         for pattern in patterns:
+            from pathlib import Path
+
             if os.path.isabs(pattern) or ".." in pattern.replace("\\", "/").split("/"):
                 self.warnings.append(f"The glob {pattern!r} leads out of the working folder: refused.")
                 continue
@@ -137,6 +138,8 @@ class Keeper:
         if os.path.exists(target):  # a copy that a full disk cut short
             os.unlink(target)
         self._bring(real, target)
+        import hashlib
+
         digest, size = hashlib.sha256(), 0
         with open(target, "rb") as stream:
             while True:
@@ -155,6 +158,8 @@ class Keeper:
                 return
             except OSError:
                 pass
+        import shutil
+
         shutil.copyfile(real, target)
 
 
@@ -169,7 +174,7 @@ def read_values(box: str, keeper: Keeper) -> dict[str, Any]:
         )
         return {}
     try:
-        values = json.loads(data)
+        values = loads(data)
     except (ValueError, RecursionError) as error:
         keeper.warnings.append(f"The values file is not JSON: {error}.")
         return {}
