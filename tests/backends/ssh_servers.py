@@ -1,7 +1,7 @@
 """A real OpenSSH server on loopback for tests, that an ordinary user logs into.
 
-Run by root, it gets a user of its own in a private view of /etc: no account is made on this machine. Else it runs as the
-user who runs the tests.
+Run by root, it gets a private view of /etc, in which a user of its own is added, or an account of this machine has the
+home and shell that a test wants: no account is made or changed. Else it runs as the user who runs the tests.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -25,7 +26,8 @@ from physlab_mcp.backends.hosts.ssh_settings import SSHSettings
 
 SSHD = "/usr/sbin/sshd"
 UID = 23456
-CONFIG = """Port {port}
+CONFIG = """{more}
+Port {port}
 ListenAddress {address}
 HostKey {folder}/host
 PidFile {folder}/sshd.pid
@@ -39,7 +41,6 @@ Subsystem sftp internal-sftp
 UseDNS no
 LogLevel VERBOSE
 SetEnv {env}
-{more}
 """
 
 
@@ -72,9 +73,9 @@ class Server:
 
     def __init__(
         self, *, more: str = "", address: str = "127.0.0.1", prefix: tuple[str, ...] = (), account: str = "",
-        env: dict[str, str] | None = None,
+        env: dict[str, str] | None = None, shell: str = "/bin/bash",
     ) -> None:  # fmt: skip
-        """`account`: an existing one to log into, if root runs it; `env`: variables (no spaces) of its sessions."""
+        """`account`: an existing one to log into, if root runs it, with `shell`; `env`: variables (no spaces) of its sessions."""
         need_sshd()
         self.folder = Path(tempfile.mkdtemp(prefix="physlab-sshd-"))
         self.home = self.folder / "home"
@@ -86,9 +87,13 @@ class Server:
         self._more, self._prefix = more, prefix
         self._process: subprocess.Popen[bytes] | None = None
         self._env = {"HOME": str(self.home), **(env or {})}
-        self._own_user = os.getuid() == 0 and not account
-        self.user = "tester" if self._own_user else account or pwd.getpwuid(os.getuid()).pw_name
-        self._uid, self._gid = (UID, UID) if self._own_user else pwd.getpwnam(self.user)[2:4]
+        self._shell = shell
+        if os.getuid():
+            self.user, self.uid, self.gid = pwd.getpwuid(os.getuid()).pw_name, os.getuid(), os.getgid()
+        elif account:
+            self.user, (self.uid, self.gid) = account, pwd.getpwnam(account)[2:4]
+        else:
+            self.user, self.uid, self.gid = "tester", UID, UID
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -103,27 +108,27 @@ class Server:
         (self.folder / "sshd_config").write_text(text)
         if os.getuid() == 0:
             for path in (self.folder, self.home, self.root, self.folder / "host"):
-                os.chown(path, self._uid, self._gid)
-        if self._own_user:
+                os.chown(path, self.uid, self.gid)
             self._own_etc()
 
     def _own_etc(self) -> None:
-        """A view of /etc with one more user. A whole folder, since a mount on the file ends when somebody replaces it."""
+        """A view of /etc with our user. A whole folder, since a mount on the file ends when somebody replaces it."""
         view, real = self.folder / "etc", self.folder / "etc-of-the-machine"
         view.mkdir()
         real.mkdir()
         for entry in os.listdir("/etc"):
             (view / entry).symlink_to(real / entry)
         (view / "passwd").unlink()
-        (view / "passwd").write_text(Path("/etc/passwd").read_text() + f"tester:x:{UID}:{UID}::{self.home}:/bin/bash\n")
+        others = [line for line in Path("/etc/passwd").read_text().splitlines() if line.split(":")[0] != self.user]
+        ours = f"{self.user}:x:{self.uid}:{self.gid}::{self.home}:{self._shell}"
+        (view / "passwd").write_text("\n".join([*others, ours, ""]))
 
-    def start(self) -> Server:
+    def start(self) -> Self:
         """Listen; returns when it does."""
         config = str(self.folder / "sshd_config")
         argv = [SSHD, "-D", "-e", "-f", config]
         if os.getuid() == 0:
-            argv = ["setpriv", f"--reuid={self._uid}", f"--regid={self._gid}", "--clear-groups", *argv]
-        if self._own_user:
+            argv = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups", *argv]
             script = 'mount --bind /etc "$1/etc-of-the-machine" && mount --bind "$1/etc" /etc && shift && exec "$@"'
             argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(self.folder), *argv]
         with (self.folder / "log").open("ab") as log:
@@ -147,6 +152,13 @@ class Server:
         self._process = None
         (self.folder / "log").unlink()
 
+    def as_root(self, *argv: str) -> None:
+        """Do something in the server's own view of the file system; only where root runs the tests."""
+        assert self._process is not None
+        if os.getuid():
+            pytest.skip("this needs root")
+        subprocess.run(["nsenter", f"--target={self._process.pid}", "--mount", *argv], check=True, timeout=20)
+
     def sessions(self) -> list[psutil.Process]:
         """The server's processes that serve a connection each."""
         assert self._process is not None
@@ -162,9 +174,9 @@ class Server:
         """How many logins it has accepted since it was started."""
         return (self.folder / "log").read_text().count("Accepted publickey")
 
-    def settings(self, **changed: object) -> SSHSettings:
+    def settings(self, **changed: Any) -> SSHSettings:
         """How to log in."""
-        fields = {
+        fields: dict[str, Any] = {
             "host": self.address, "port": self.port, "user": self.user, "keys": (str(self.key),),
             "known_hosts": str(self.known_hosts), "python": "/usr/bin/python3",
         }  # fmt: skip

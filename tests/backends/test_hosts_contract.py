@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -180,18 +181,85 @@ async def test_what_lies_outside_of_the_root_is_refused(host, path):
 
 
 async def test_a_link_that_leads_out_of_the_root_is_not_followed(host, tmp_path):
-    await host.make_folders([f"{host.root}/a"])
+    await host.make_folders([f"{host.root}/a", f"{host.root}/b"])
+    await host.write(f"{host.root}/b/log", b"ours")
     outside = Path(host.root).parent / f"outside-{os.urandom(4).hex()}"
-    script = 'mkdir -p "$2/precious" && ln -s "$2" "$1/a/out"'
+    script = (
+        'mkdir -p "$2/precious" && echo secret > "$2/precious/log" && ln -s "$2" "$1/a/out" && ln -s ../b "$1/a/in"'
+    )
     assert (await host.run(["sh", "-c", script, "sh", host.root, str(outside)], timeout_s=30)).code == 0
     for attempt in (
         host.remove_tree(f"{host.root}/a/out/precious"), host.write(f"{host.root}/a/out/x", b""),
         host.make_folders([f"{host.root}/a/out/y"]), host.push([(Path(__file__), f"{host.root}/a/out/z")]),
+        host.pull([(f"{host.root}/a/out/precious/log", tmp_path / "log")]),
+        host.pull([(f"{host.root}/a/out/precious", tmp_path / "folder")]),
     ):  # fmt: skip
-        with pytest.raises(ForbiddenError):
+        with pytest.raises(ForbiddenError, match="a/out"):
             await attempt
+    asked = [(f"{host.root}/a/{name}", 0, 10) for name in ("out/precious/log", "in/log")]
+    assert await host.read_many(asked) == [None, b"ours"]
     await host.remove_tree(f"{host.root}/a/out")
     assert os.listdir(outside) == ["precious"]
+
+
+async def test_a_blob_is_not_looked_for_behind_a_link_that_leads_out_of_the_root(host, tmp_path):
+    (tmp_path / "s").write_bytes(b"x")
+    script = 'mkdir -p "$1" "$2" && ln -s "$2" "$1/blobs"'
+    words = ["sh", "-c", script, "sh", host.root, f"{Path(host.root).parent}/blobs-{os.urandom(4).hex()}"]
+    assert (await host.run(words, timeout_s=30)).code == 0
+    with pytest.raises(ForbiddenError):
+        await host.push_blob(sha(b"x"), tmp_path / "s")
+
+
+async def test_a_host_that_answers_with_a_link_gives_no_file_of_ours(host, tmp_path, monkeypatch):
+    await host.write(f"{host.root}/f", b"x")
+    ours = tmp_path / "ours"
+    ours.write_bytes(b"private")
+    ours.chmod(0o640)
+
+    async def linked(paths, folder):
+        (folder / "0").symlink_to(ours)
+        return "sftp"
+
+    monkeypatch.setattr(host._reach, "fetch", linked)
+    with pytest.raises(NotFoundError, match="went away"):
+        await host.pull([(f"{host.root}/f", tmp_path / "f")])
+    assert not os.path.lexists(tmp_path / "f")
+    assert stat.S_IMODE(ours.stat().st_mode) == 0o640
+
+
+@pytest.fixture
+async def small_disk(host, request):
+    """The host's root is a disk of one mebibyte."""
+    if os.getuid():
+        pytest.skip("a disk of its own needs root")
+    await host.make_folders([f"{host.root}/x"])
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "none", host.root]
+    if host.name == "here":
+        subprocess.run(mounted, check=True, timeout=20)
+        yield
+        subprocess.run(["umount", "-l", host.root], check=True, timeout=20)
+    else:  # it goes away with the server's own view of the file system
+        request.getfixturevalue("server").as_root(*mounted)
+        yield
+
+
+@pytest.mark.usefixtures("small_disk")
+async def test_a_full_disk_there_is_told_with_what_to_do_and_nothing_is_left(host, tmp_path):
+    data = os.urandom(3 << 20)
+    (tmp_path / "big").write_bytes(data)
+    (tmp_path / "small").write_bytes(b"small")
+    for attempt in (
+        host.push([(tmp_path / "big", f"{host.root}/big")]), host.push_blob(sha(data), tmp_path / "big"),
+        host.write(f"{host.root}/big", data),
+    ):  # fmt: skip
+        with pytest.raises(UnavailableError, match="No space left on device") as caught:
+            await attempt
+        assert host.name in caught.value.message
+        assert f"room below {host.root}" in caught.value.remedy
+        assert not hosts.was_sent(caught.value)
+        assert not await host.exists(f"{host.root}/big")
+        assert (await host.push([(tmp_path / "small", f"{host.root}/small")])).way == way_of(host)
 
 
 def make_tree(base: Path) -> dict[str, bytes]:

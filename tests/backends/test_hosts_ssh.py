@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import logging
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 import anyio
 import pytest
 from tests.backends.ssh_servers import Server, free_port, new_key
+from tests.backends.wires import Wire
 
 from physlab_mcp.backends.hosts import hand
 from physlab_mcp.backends.hosts.host import HostKeyError, LoginError, was_sent
@@ -27,6 +30,26 @@ from physlab_mcp.errors import UnavailableError
 
 EAGER = BackOff(first_s=0.0, most_s=0.0, refused_s=0.0)
 DEADLINE_S = 30.0
+QUOTES = [
+    "",
+    " ",
+    "'",
+    '"',
+    "a'b\"c",
+    "$HOME",
+    "`id`",
+    "$(id)",
+    "\\",
+    "!",
+    "*",
+    "~",
+    "(",
+    ";x",
+    "#",
+    "{a,b}",
+    "a\nb",
+    "%s",
+]
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +191,23 @@ async def test_a_locked_key_needs_its_passphrase_which_is_told_nowhere(server, t
         assert (await host.run(["true"], timeout_s=20)).code == 0
 
 
+async def test_a_certificate_beside_a_key_logs_in(tmp_path):
+    with tempfile.TemporaryDirectory(prefix="physlab-ca-") as room:
+        Path(room).chmod(0o755)
+        new_key(Path(room, "ca"))
+        key = tmp_path / "mine"
+        new_key(key)
+        server = Server(more=f"TrustedUserCAKeys {room}/ca.pub").start()
+        try:
+            await refused(server, LoginError, keys=(str(key),))
+            sign = ["ssh-keygen", "-q", "-s", f"{room}/ca", "-I", "us", "-n", server.user, f"{key}.pub"]
+            subprocess.run(sign, check=True, capture_output=True, timeout=20)
+            async with reached(server, keys=(str(key),)) as host:
+                assert (await host.run(["true"], timeout_s=20)).code == 0
+        finally:
+            server.remove()
+
+
 @pytest.fixture
 def agent(tmp_path, monkeypatch):
     path = f"/tmp/physlab-agent-{os.urandom(4).hex()}"
@@ -238,6 +278,28 @@ async def test_a_port_where_nobody_listens_and_one_that_never_answers(server):
         assert "no answer" in (await refused(server, UnavailableError, port=port, connect_timeout_s=0.3)).message
 
 
+async def test_closing_does_not_wait_for_a_login_that_waits(server):
+    heard = asyncio.Event()
+
+    async def listen(reader, writer):
+        heard.set()
+        await reader.read()
+
+    mute = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with mute:
+        port = mute.sockets[0].getsockname()[1]
+        host = ssh(server.settings(port=port, connect_timeout_s=1000.0), str(server.root), back_off=EAGER)
+        calls = [asyncio.create_task(host.run(["true"], timeout_s=20)) for _ in range(2)]
+        with anyio.fail_after(DEADLINE_S):
+            await heard.wait()
+            calls[1].cancel()
+            await host.aclose()
+            with pytest.raises(UnavailableError, match="closed") as caught:
+                await calls[0]
+        assert not was_sent(caught.value)
+        assert not host.connected
+
+
 def test_the_wait_doubles_up_to_its_limit_and_is_spread():
     back_off = BackOff(first_s=1.0, most_s=60.0)
     assert [back_off.delay(n, 0.0) for n in (1, 2, 3, 6, 7, 1000)] == [1, 2, 4, 32, 60, 60]
@@ -266,6 +328,23 @@ async def test_two_jump_hosts_are_passed_and_each_is_checked(server, tmp_path):
     finally:
         for one in jumps:
             one.remove()
+
+
+async def test_a_jump_host_that_leads_nowhere_is_named(server):
+    closed, unwilling = Server().start(), Server(more="AllowTcpForwarding no").start()
+    try:
+        nobody = await refused(server, UnavailableError, jump=(closed.settings(),), port=free_port())
+        forbidden = await refused(server, UnavailableError, jump=(unwilling.settings(section="way"),), section="goal")
+        for error, one in ((nobody, closed), (forbidden, unwilling)):
+            assert f"the jump host {one.user}@127.0.0.1:{one.port} opens no way to it" in error.message
+            assert "AllowTcpForwarding" in error.remedy
+        assert "goal.host" in forbidden.remedy
+        stranger = await refused(server, LoginError, jump=(unwilling.settings(user="stranger", section="way"),))
+        assert f"stranger on 127.0.0.1:{unwilling.port}" in stranger.message
+        assert "way.user" in stranger.remedy
+    finally:
+        closed.remove()
+        unwilling.remove()
 
 
 async def test_a_command_that_was_cut_off_is_unknown_and_not_said_again(server):
@@ -348,41 +427,9 @@ async def test_a_host_that_falls_silent_counts_as_away(server):
         assert (await host.run(["true"], timeout_s=20)).code == 0
 
 
-class Wire:
-    """A network of its own for a server, on a cable that can be pulled."""
-
-    def __init__(self) -> None:
-        if os.getuid() or not shutil.which("ip"):
-            pytest.skip("a network namespace needs root and `ip`")
-        self.name = f"physlab{os.urandom(3).hex()}"
-        self.net = f"10.213.{os.urandom(1)[0]}"
-        self.cable = self.name[-8:]
-        try:
-            self.ip(f"netns add {self.name}")
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"no network namespace can be made here: {error.stderr.decode().strip()}")
-        self.ip(f"link add {self.cable}a type veth peer name {self.cable}b netns {self.name}")
-        self.ip(f"addr add {self.net}.1/24 dev {self.cable}a")
-        self.ip(f"link set {self.cable}a up")
-        self.ip(f"-n {self.name} addr add {self.net}.2/24 dev {self.cable}b")
-        self.ip(f"-n {self.name} link set {self.cable}b up")
-
-    def ip(self, words: str) -> None:
-        subprocess.run(["ip", *words.split()], check=True, capture_output=True, timeout=20)
-
-    def pull(self) -> None:
-        self.ip(f"-n {self.name} link set {self.cable}b down")
-
-    def plug(self) -> None:
-        self.ip(f"-n {self.name} link set {self.cable}b up")
-
-    def remove(self) -> None:
-        self.ip(f"netns del {self.name}")
-
-
 async def test_a_network_cut_is_unknown_since_then_and_mends_without_a_second_run():
     wire = Wire()
-    server = Server(address=f"{wire.net}.2", prefix=("ip", "netns", "exec", wire.name)).start()
+    server = Server(address=wire.there, prefix=wire.prefix).start()
     ran, go = server.root / "ran", server.root / "go"
     script = 'echo once >> "$1"; while ! [ -e "$2" ]; do sleep 0.05; done; echo done >> "$1"'
     try:
@@ -460,6 +507,43 @@ async def test_login_scripts_that_talk_do_not_garble_answers_or_rsync(tmp_path):
         server.remove()
 
 
+SHELLS = [name for name in ("dash", "zsh", "fish", "tcsh", "ksh", "busybox") if shutil.which(name)]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_the_login_may_have_any_shell(tmp_path, shell):
+    if os.getuid():
+        pytest.skip("only root can give its user another shell")
+    server = Server(shell=shutil.which(shell) or "").start()
+    try:
+        (tmp_path / "f").write_bytes(b"data")
+        async with reached(server) as host:
+            done = await host.run(["printf", "%s|", *QUOTES], timeout_s=20, env={"ODD": "$x `y` 'z'"})
+            assert done.out.decode() == "".join(f"{word}|" for word in QUOTES)
+            assert (await host.push([(tmp_path / "f", f'{server.root}/it\'s a "f"')])).way == "rsync"
+            assert await host.read_many([(f'{server.root}/it\'s a "f"', 0, 10)]) == [b"data"]
+    finally:
+        server.remove()
+
+
+async def test_nothing_of_commands_and_keys_stands_in_a_log(server, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    new_key(tmp_path / "locked", "-N", "open sesame")
+    wrong = await refused(server, LoginError, keys=(str(tmp_path / "locked"),), passphrase=lambda: "swordfish")
+    assert "cannot be used" in wrong.message
+    async with reached(server) as host:
+        words = ["sh", "-c", "echo heard; exit 3", "argument-of-ours"]
+        assert (await host.run(words, stdin=b"input-of-ours", env={"TOKEN": "value-of-ours"}, timeout_s=20)).code == 3
+        await host.write(f"{server.root}/f", b"content-of-ours")
+        with pytest.raises(UnavailableError) as late:
+            await host.run(["sh", "-c", "sleep 9", "argument-of-ours"], timeout_s=0.2)
+    secret = server.key.read_text().splitlines()[2]
+    said = f"{caplog.text} {wrong.as_dict()} {late.value.as_dict()}"
+    assert "connected" in said
+    assert not [one for one in ("swordfish", secret, "argument-of-ours", "input-of-ours", "value-of-ours", "content-of-ours")
+                if one in said]  # fmt: skip
+
+
 async def test_where_rsync_fails_files_go_by_sftp(tmp_path):
     server = Server().start()
     try:
@@ -525,6 +609,9 @@ def test_the_hand_needs_python_3_8_only():
     ast.parse(Path(hand.__file__).read_text(), feature_version=(3, 8))
 
 
-def test_nothing_of_ssh_is_loaded_before_it_is_used():
-    program = "import sys, physlab_mcp.backends.hosts.ssh; sys.exit('asyncssh' in sys.modules)"
+def test_a_host_can_be_made_where_no_loop_runs_and_nothing_of_ssh_is_loaded_before_it_is_used():
+    program = (
+        "import sys; from physlab_mcp.backends.hosts.ssh import SSHSettings, ssh;"
+        "ssh(SSHSettings(host='h', keys=('k',)), '/r/s'); sys.exit('asyncssh' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0

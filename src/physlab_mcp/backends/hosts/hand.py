@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
 
 STALE_S = 2 * 86400  # a transfer that was left unfinished so long ago is forgotten
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -41,14 +42,8 @@ def _path(text: str) -> bytes:
 
 
 def inside(root: bytes, path: bytes) -> bytes:
-    """`path`, if no link on its way leads out of `root`.
-
-    Raises:
-        OutsideError: one does.
-
-    """
-    real, folder = os.path.realpath(root), os.path.realpath(os.path.dirname(path))
-    if os.path.commonpath([real, folder]) != real or os.path.abspath(path) == os.path.abspath(root):
+    """`path`; an OutsideError if a link on its way leads out of `root`, or if it is the root."""
+    if not _closer(root)(path) or os.path.abspath(path) == os.path.abspath(root):
         raise OutsideError(os.fsdecode(path))
     return path
 
@@ -83,42 +78,49 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
     try:
         child.communicate(timeout=5)
     except subprocess.TimeoutExpired:  # something left the session and holds the pipes
-        for stream in (child.stdin, child.stdout, child.stderr):
-            if stream is not None:
-                stream.close()
+        for stream in filter(None, (child.stdin, child.stdout, child.stderr)):
+            stream.close()
+
+
+def _closer(root: bytes) -> Callable[[bytes], bool]:
+    """Tells of paths whether no link on their way leads out of `root`; each folder is looked at once."""
+    real, seen = os.path.realpath(root), {}
+
+    def within(path: bytes) -> bool:
+        folder = os.path.dirname(path)
+        if folder not in seen:
+            there = os.path.realpath(folder)
+            seen[folder] = there == real or there.startswith(os.path.join(real, b""))
+        return seen[folder]
+
+    return within
 
 
 def read_many(ask: dict[str, Any], _: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-    """Pieces of files; `none` lists those that cannot be read."""
-    found = [_piece(_path(path), offset, limit) for path, offset, limit in ask["pieces"]]
+    """Pieces of files; `none` lists those that cannot be read, or to which a link from elsewhere leads."""
+    within = _closer(_path(ask["root"]))
+    pieces = [(_path(path), offset, limit) for path, offset, limit in ask["pieces"]]
+    found = [_piece(path, offset, limit) if within(path) else None for path, offset, limit in pieces]
     return {"none": [n for n, one in enumerate(found) if one is None]}, [one or b"" for one in found]
 
 
 def _piece(path: bytes, offset: int, limit: int) -> bytes | None:
     try:
         fd = os.open(path, _READ)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return None
+            with open(fd, "rb", closefd=False) as stream:
+                stream.seek(offset)
+                return stream.read(limit)
+        finally:
+            os.close(fd)
     except OSError:
         return None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        os.lseek(fd, offset, os.SEEK_SET)
-        pieces: list[bytes] = []
-        while limit > 0:
-            piece = os.read(fd, limit)
-            if not piece:
-                break
-            pieces.append(piece)
-            limit -= len(piece)
-        return b"".join(pieces)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
 
 
-def _sync_folder(folder: bytes) -> None:
-    fd = os.open(folder, os.O_RDONLY)
+def _sync(path: bytes) -> None:
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
@@ -150,7 +152,7 @@ def write_many(ask: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any],
             raise
     if ask["durable"]:
         for folder in folders:
-            _sync_folder(folder)
+            _sync(folder)
     return {}, []
 
 
@@ -212,7 +214,12 @@ def exists(ask: dict[str, Any], _: list[bytes]) -> tuple[dict[str, Any], list[by
 
 def listing(ask: dict[str, Any], _: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
     """Plain files and folders at and below each path: [relative name, size or -1 for a folder, mode]; null: nothing."""
-    return {"found": [_below(_path(path)) for path in ask["paths"]]}, []
+    within, found = _closer(_path(ask["root"])), []
+    for path in map(_path, ask["paths"]):
+        if not within(path):
+            raise OutsideError(os.fsdecode(path))
+        found.append(_below(path))
+    return {"found": found}, []
 
 
 def _below(path: bytes) -> list[tuple[str, int, int]] | None:
@@ -275,18 +282,14 @@ def publish(ask: dict[str, Any], _: list[bytes]) -> tuple[dict[str, Any], list[b
             folders.add(folder)
         _settle(source, target, mode)
     for folder in folders:
-        _sync_folder(folder)
+        _sync(folder)
     shutil.rmtree(fresh, ignore_errors=True)
     return {}, []
 
 
 def _settle(source: bytes, target: bytes, mode: int) -> None:
-    fd = os.open(source, _READ)
-    try:
-        os.chmod(source, mode)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    os.chmod(source, mode)
+    _sync(source)
     os.replace(source, target)
 
 
@@ -299,10 +302,7 @@ def _digest(path: bytes) -> tuple[str, list[int]] | None:
         return None
     try:
         found = hashlib.sha256()
-        while True:
-            piece = os.read(fd, 1 << 20)
-            if not piece:
-                break
+        while piece := os.read(fd, 1 << 20):
             found.update(piece)
         seen = os.fstat(fd)
     finally:
@@ -312,7 +312,7 @@ def _digest(path: bytes) -> tuple[str, list[int]] | None:
 
 def blob_state(ask: dict[str, Any], _: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
     """The hash of a blob that is there; not computed again if its stamp is still the one that the asker knows."""
-    path = _path(ask["path"])
+    path = inside(_path(ask["root"]), _path(ask["path"]))
     try:
         seen = os.lstat(path)
     except OSError:
@@ -334,7 +334,7 @@ def keep_blob(ask: dict[str, Any], _: list[bytes]) -> tuple[dict[str, Any], list
     if found is not None and found[0] == ask["sha256"]:
         _make(root, os.path.dirname(path))
         _settle(os.path.join(fresh, b"0"), inside(root, path), 0o444)
-        _sync_folder(os.path.dirname(path))
+        _sync(os.path.dirname(path))
     shutil.rmtree(fresh, ignore_errors=True)
     return {"sha256": found and found[0], "stamp": found and found[1]}, []
 
@@ -352,7 +352,8 @@ def perform(ask: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], li
     except OSError as error:
         name = error.filename
         path = os.fsdecode(name) if isinstance(name, (bytes, str)) else ""
-        kind = "missing" if isinstance(error, FileNotFoundError) else "failed"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        kind = "missing" if isinstance(error, FileNotFoundError) else "full" if full else "failed"
         return {"error": {"kind": kind, "text": error.strerror or str(error), "path": path}}, []
 
 
@@ -372,11 +373,10 @@ def _forget_own_locale() -> None:
     """Python adds LC_CTYPE to its environment where none is set (PEP 538); commands shall not see that."""
     try:
         with open("/proc/self/environ", "rb") as stream:
-            given = stream.read().split(b"\0")
+            if b"\0LC_CTYPE=" not in b"\0" + stream.read():
+                os.environ.pop("LC_CTYPE", None)
     except OSError:
         return
-    if not any(one.startswith(b"LC_CTYPE=") for one in given):
-        os.environ.pop("LC_CTYPE", None)
 
 
 def serve() -> None:

@@ -73,4 +73,4 @@ def _copy(path: str, target: Path) -> None:
 
 def here(root: str, *, name: str = "here") -> Host:
     """This machine, with files below `root`."""
-    return ReachedHost(name, root, HereReach())
+    return ReachedHost(name, root, HereReach(), is_here=True)

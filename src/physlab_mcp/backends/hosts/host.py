@@ -77,6 +77,8 @@ class Host(Protocol):
 
     name: str
     root: str
+    is_here: bool
+    """Whether its files are the files of this machine."""
 
     @property
     def connected(self) -> bool:

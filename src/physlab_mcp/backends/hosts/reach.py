@@ -21,6 +21,7 @@ from physlab_mcp.errors import ForbiddenError, NotFoundError, PhyslabError, Requ
 
 LOOK_S = 60.0  # for what touches names and small files
 HASH_BYTES_PER_S = 10e6  # a busy shared file system
+PROBE = 1 << 18  # bytes that show whether there is room
 
 
 class Reach(Protocol):
@@ -58,7 +59,7 @@ class Reach(Protocol):
 class ReachedHost:
     """See host.Host."""
 
-    def __init__(self, name: str, root: str, reach: Reach) -> None:
+    def __init__(self, name: str, root: str, reach: Reach, *, is_here: bool = False) -> None:
         plain = PurePosixPath(root)
         if not plain.is_absolute() or ".." in plain.parts or len(plain.parts) < 2:
             raise RequestError(
@@ -67,6 +68,7 @@ class ReachedHost:
                 example="/scratch/ada/physlab",
             )  # fmt: skip
         self.name = name
+        self.is_here = is_here
         self.root = str(plain)
         self._reach = reach
         self._stamps: dict[str, list[int]] = {}  # blobs that were whole when they were last looked at
@@ -143,7 +145,7 @@ class ReachedHost:
             await self.make_folders(folders)
             return Moved()
         async with self._incoming(timeout_s) as fresh:
-            way = await self._reach.send([one.here for one in files], fresh)
+            way = await self._send([one.here for one in files], fresh)
             listed = [(wire(one.there), one.size, one.mode) for one in files]
             ask = {"path": wire(fresh), "folders": [wire(one) for one in folders], "files": listed}
             await self._ask("publish", ask, timeout_s=timeout_s)
@@ -158,7 +160,7 @@ class ReachedHost:
         answer, _ = await self._ask("blob_state", ask, timeout_s=patience)
         if answer["sha256"] != sha256:
             async with self._incoming(timeout_s) as fresh:
-                await self._reach.send([path], fresh)
+                await self._send([path], fresh)
                 ask = {"path": wire(target), "fresh": wire(fresh), "sha256": sha256}
                 answer, _ = await self._ask("keep_blob", ask, timeout_s=patience)
         if answer["sha256"] != sha256:
@@ -207,7 +209,7 @@ class ReachedHost:
         return way
 
     async def _take(self, arrived: Path, parcel: Parcel, sha256: str | None) -> None:
-        if not arrived.is_file():
+        if arrived.is_symlink() or not arrived.is_file():  # a link would be one to a file of ours
             raise NotFoundError(f"The file {parcel.there!r} on {self.name} went away.", field="path", got=parcel.there)
         if sha256 is not None and (got := await anyio.to_thread.run_sync(digest, arrived)) != sha256:
             raise unavailable(
@@ -215,6 +217,20 @@ class ReachedHost:
                 sent=False, since=self.since, got=parcel.there, remedy="Nothing was kept of it; fetch it again.",
             )  # fmt: skip
         await anyio.to_thread.run_sync(place, arrived, parcel)
+
+    async def _send(self, files: Sequence[Path], fresh: str) -> Literal["copy", "sftp", "rsync"]:
+        """See Reach. How a disk is full, a transfer tells in its own words or not at all; so the host is asked."""
+        try:
+            return await self._reach.send(files, fresh)
+        except (OSError, UnavailableError) as error:
+            if self._reach.connected:
+                await self.write(f"{fresh}/probe", bytes(PROBE))
+            if isinstance(error, UnavailableError):
+                raise
+            raise unavailable(
+                f"{error.filename or fresh!r} cannot be brought to {self.name}: {error.strerror or error}.",
+                sent=False, since=self.since, got=error.filename, remedy="Mend it, then try again.",
+            ) from None  # fmt: skip
 
     @contextmanager
     def _own_disk(self) -> Generator[None]:
@@ -263,10 +279,13 @@ class ReachedHost:
             )  # fmt: skip
         if wrong["kind"] == "missing":
             raise NotFoundError(f"There is no {path!r} on {self.name}.", field="path", got=path)
+        if wrong["kind"] == "full":
+            remedy = f"Make room below {self.root} there (disk, quota), or name a folder with more room as `root`."
+        else:
+            remedy = f"Mend it there (permissions, file system), or name another folder than {self.root} as `root`."
         raise unavailable(
-            f"{path or self.root!r} on {self.name}: {text}.",
-            sent=False, since=self.since, got=path, remedy="Mend it there (space, quota, permissions), then try again.",
-        )  # fmt: skip
+            f"{path or self.root!r} on {self.name}: {text}.", sent=False, since=self.since, got=path, remedy=remedy
+        )
 
     async def aclose(self) -> None:
         """See Host."""

@@ -12,6 +12,7 @@ import os
 import secrets
 import shlex
 import struct
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -41,8 +42,8 @@ SLACK_S = 20.0  # beyond a command's own limit, for the way there and back
 FILES_AT_ONCE = 8
 # Reads the program, of so many bytes, from standard input, and not a byte more.
 BOOT = (
-    'import os,sys;n=int(sys.argv[1]);b=b"";'
-    'exec("while len(b)<n:b+=os.read(0,n-len(b)) or sys.exit(9)");exec(b,{"__name__":"__far__"})'
+    'import os,sys,zlib;n=int(sys.argv[1]);b=b"";'
+    'exec("while len(b)<n:b+=os.read(0,n-len(b)) or sys.exit(9)");exec(zlib.decompress(b),{"__name__":"__far__"})'
 )
 
 
@@ -53,7 +54,7 @@ class SSHReach:
         self._settings = settings
         self._link = Link(settings, back_off or BackOff())
         self._channels = anyio.CapacityLimiter(CHANNELS)
-        self._program = Path(hand.__file__).read_bytes()
+        self._program = zlib.compress(Path(hand.__file__).read_bytes(), 9)
         self._rsync_wanted = rsync
         self._rsync_there: bool | None = None
 
@@ -146,24 +147,45 @@ class SSHReach:
         raise unavailable(
             f"{self._settings.python} on {self._settings.shown} cannot be used: exit status {code}, {said or 'no word'}.",
             sent=bool(found), since=self.since, got=self._settings.python,
-            remedy="Name a Python 3.8 or newer of that host in ssh.python.",
+            remedy=f"Name a Python 3.8 or newer of that host in {self._settings.section}.python.",
         )  # fmt: skip
 
     async def send(self, files: Sequence[Path], folder: str) -> Literal["copy", "sftp", "rsync"]:
         """See Reach."""
-        if await self._has_rsync() and await self._by_rsync(self._rsync().send(files, folder)):
-            return "rsync"
-        async with self._sftp() as sftp:
+
+        async def by_sftp(sftp: asyncssh.SFTPClient) -> None:
             targets = [f"{folder}/{number}".encode() for number in range(len(files))]
             await _each(sftp.put, [(str(path), there) for path, there in zip(files, targets, strict=True)])
-        return "sftp"
+
+        return await self._move(lambda: self._rsync().send(files, folder), by_sftp)
 
     async def fetch(self, paths: Sequence[str], folder: Path) -> Literal["copy", "sftp", "rsync"]:
         """See Reach."""
-        if await self._has_rsync() and await self._by_rsync(self._rsync().fetch(paths, folder)):
-            return "rsync"
-        async with self._sftp() as sftp:
+
+        async def by_sftp(sftp: asyncssh.SFTPClient) -> None:
             await _each(sftp.get, [(os.fsencode(path), str(folder / str(n))) for n, path in enumerate(paths)])
+
+        return await self._move(lambda: self._rsync().fetch(paths, folder), by_sftp)
+
+    async def _move(
+        self, by_rsync: Callable[[], Awaitable[None]], by_sftp: Callable[[asyncssh.SFTPClient], Awaitable[None]]
+    ) -> Literal["sftp", "rsync"]:
+        """Files by rsync; where the two do not understand each other, but SFTP does it, by SFTP from now on."""
+        failed = ""
+        if await self._has_rsync():
+            try:
+                await by_rsync()
+            except UnavailableError as error:
+                if not self._link.connected:
+                    raise
+                failed = error.message
+            else:
+                return "rsync"
+        async with self._sftp() as sftp:
+            await by_sftp(sftp)
+        if failed:
+            logger.warning("SFTP instead of rsync for %s: %s", self._settings.shown, failed)
+            self._rsync_there = False
         return "sftp"
 
     async def _has_rsync(self) -> bool:
@@ -174,18 +196,6 @@ class SSHReach:
             answer, _ = await self.call(ask, [b""], timeout_s=30)
             self._rsync_there = answer.get("code") == 0
         return bool(self._rsync_there)
-
-    async def _by_rsync(self, transfer: Awaitable[None]) -> bool:
-        """Whether it went by rsync; where the two do not understand each other, SFTP does from now on."""
-        try:
-            await transfer
-        except UnavailableError as error:
-            if not self._link.connected:
-                raise
-            logger.warning("SFTP instead of rsync for %s: %s", self._settings.shown, error.message)
-            self._rsync_there = False
-            return False
-        return True
 
     def _rsync(self) -> Rsync:
         return Rsync(self._become, lambda reason: self._link.cut(f"rsync did not end: {reason}.", sent=False))

@@ -43,6 +43,7 @@ class Link:
         self._settings = settings
         self._back_off = back_off
         self._lock = anyio.Lock()
+        self._making: anyio.CancelScope | None = None  # what is being connected now
         self._hops: list[asyncssh.SSHClientConnection] = []
         self._up = False
         self._made = 0  # connections so far, so that an old one's end is not taken for the new one's
@@ -83,7 +84,11 @@ class Link:
             if self._trouble is not None and self._must_wait():
                 raise self._again(self._trouble)
             self._drop()
-            await self._connect()
+            with anyio.CancelScope() as making:
+                self._making = making
+                await self._connect()
+            if making.cancelled_caught:
+                raise self.cut("The connection was closed while it was made.", sent=False)
             return self._hops[-1]
 
     def cut(self, message: str, *, sent: bool) -> UnavailableError:
@@ -123,9 +128,8 @@ class Link:
             self._fail(error, self._back_off.refused_s, files)
             raise
         except (OSError, TimeoutError, asyncssh.Error) as error:
-            reason = f"no answer within {hop.connect_timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
             delay_s = self._back_off.delay(self._failures + 1, random.random())  # noqa: S311 - not a secret
-            trouble = self._unreachable(hop, reason)
+            trouble = self._unreachable(hop, error)
             self._fail(trouble, delay_s, files)
             raise trouble from None
         except BaseException:
@@ -134,11 +138,22 @@ class Link:
         self._failures, self._trouble, self._since, self._up = 0, None, time.time(), True
         logger.info("%s: connected", self._settings.shown)
 
-    def _unreachable(self, hop: SSHSettings, reason: str) -> UnavailableError:
+    def _unreachable(self, hop: SSHSettings, error: Exception) -> UnavailableError:
+        import asyncssh
+
+        way = (*self._settings.jump, self._settings)
+        before = way[way.index(hop) - 1] if self._hops else None  # the hop that should have led to it
         at = "" if hop is self._settings else f" (at the jump host {hop.shown})"
+        reason = f"no answer within {hop.connect_timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
+        remedy = f"Check network, VPN, {hop.section}.host and port; it is tried again."
+        if before is not None and isinstance(error, asyncssh.ChannelOpenError):
+            reason = f"the jump host {before.shown} opens no way to it: {reason}"
+            remedy = (
+                f"Check {hop.section}.host and port, and that {before.host} may forward (AllowTcpForwarding there)."
+            )
         return unavailable(
             f"{self._settings.shown} cannot be reached since {moment(self._since)}{at}: {reason}.",
-            sent=False, since=self._since, got=hop.shown, remedy="Check the network, VPN and host name; it is tried again.",
+            sent=False, since=self._since, got=hop.shown, remedy=remedy,
         )  # fmt: skip
 
     def _fail(self, trouble: UnavailableError, delay_s: float, files: list[tuple[int, int, int] | None]) -> None:
@@ -167,7 +182,9 @@ class Link:
             hop.abort()
 
     async def aclose(self) -> None:
-        """Close all hops, the last one first."""
+        """Close all hops, the last one first; a login that still waits for an answer is given up."""
+        if self._making is not None:
+            self._making.cancel()
         async with self._lock:
             self._lost(self._made, "closed")
             hops, self._hops = self._hops, []

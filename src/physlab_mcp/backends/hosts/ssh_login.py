@@ -93,7 +93,9 @@ def _offered(settings: SSHSettings) -> str:
 
 def _remedy(settings: SSHSettings) -> str:
     public = f"{settings.key_files[0]}.pub" if settings.keys else "the agent's public key (ssh-add -L)"
-    return f"Check the user name, and that {public} stands in ~/.ssh/authorized_keys of {settings.login} there."
+    return (
+        f"Check {settings.section}.user, and that {public} stands in ~/.ssh/authorized_keys of {settings.login} there."
+    )
 
 
 def _trusted(settings: SSHSettings) -> asyncssh.SSHKnownHosts:
@@ -136,12 +138,21 @@ async def _keys(settings: SSHSettings, stack: AsyncExitStack) -> list[Any]:
             secret = settings.passphrase() if settings.passphrase is not None else None
             found.extend(asyncssh.load_keypairs([str(path)], secret))
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-            locked = any(word in str(error).lower() for word in ("passphrase", "encrypt", "decrypt"))
-            remedy = "Name its passphrase as a secret, or load it into the agent." if locked else "Name a private key."
-            raise login_error(settings, f"the key file {path} cannot be used: {error}", remedy) from None
+            raise login_error(
+                settings, f"the key file {path} cannot be used: {error}", _key_remedy(settings, error)
+            ) from None
     if settings.agent:
         found.extend(await _agent_keys(settings, stack))
     return found
+
+
+def _key_remedy(settings: SSHSettings, error: Exception) -> str:
+    text, section = str(error).lower(), settings.section
+    if "bcrypt" in text:
+        return f"pip install bcrypt, which opens locked keys; or load the key into the agent ({section}.agent)."
+    if any(word in text for word in ("passphrase", "encrypt", "decrypt")):
+        return f"Name its passphrase as a secret in {section}.passphrase, or load it into the agent ({section}.agent)."
+    return f"Name a private key in {section}.keys."
 
 
 async def _agent_keys(settings: SSHSettings, stack: AsyncExitStack) -> list[Any]:
@@ -149,7 +160,8 @@ async def _agent_keys(settings: SSHSettings, stack: AsyncExitStack) -> list[Any]
 
     path = os.environ.get("SSH_AUTH_SOCK", "")
     remedy = (
-        "Start an agent (ssh-agent), load the key (ssh-add), and let the engine see $SSH_AUTH_SOCK; or name key files."
+        "Start an agent (ssh-agent), load the key (ssh-add), and let the engine see $SSH_AUTH_SOCK; or name key files in"
+        f" {settings.section}.keys."
     )
     if not path:
         raise login_error(settings, "there is no agent: $SSH_AUTH_SOCK is not set", remedy)

@@ -21,7 +21,7 @@ class SSHSettings(msgspec.Struct, frozen=True, kw_only=True):
     `keys`: private key files (a certificate `<key>-cert.pub` beside one is used). `agent`: the keys of the agent behind
     $SSH_AUTH_SOCK. `passphrase`: gives the passphrase of the keys, such as `Secret(..).read`; asked at each login.
     `known_hosts`: a file, "" for the user's own. `jump`: servers on the way, the first one first, each with all of its own
-    settings. `python`: an interpreter there, 3.8 or newer.
+    settings. `python`: an interpreter there, 3.8 or newer. `section`: where these settings stand, for messages.
     """
 
     host: str
@@ -35,6 +35,7 @@ class SSHSettings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 20.0
     keepalive_s: float = 15.0
     python: str = "python3"
+    section: str = "ssh"
 
     @property
     def login(self) -> str:
@@ -80,7 +81,8 @@ class SSHSettings(msgspec.Struct, frozen=True, kw_only=True):
             )
         if wrong is not None:
             field, got, remedy = wrong
-            raise RequestError(f"ssh.{field} = {got!r} cannot be used.", field=f"ssh.{field}", got=got, remedy=remedy)
+            field = f"{self.section}.{field}"
+            raise RequestError(f"{field} = {got!r} cannot be used.", field=field, got=got, remedy=remedy)
         for one in self.jump:
             one.check()
 
@@ -131,9 +133,10 @@ def check_key_file(settings: SSHSettings, path: Path) -> None:
         mode = path.stat().st_mode
     except OSError as error:
         reason = f"the key file {path} cannot be read: {error.strerror}"
-        raise login_error(settings, reason, "Name the right file.") from None
+        raise login_error(settings, reason, f"Name the right file in {settings.section}.keys.") from None
     if not stat.S_ISREG(mode) or not os.access(path, os.R_OK):
-        raise login_error(settings, f"the key file {path} is no file that can be read", "Name the right file.")
+        reason = f"the key file {path} is no file that can be read"
+        raise login_error(settings, reason, f"Name the right file in {settings.section}.keys.")
     if os.name == "posix" and mode & 0o077:
         raise login_error(
             settings, f"the key file {path} is open to others (mode {mode & 0o777:o})", f"chmod 600 {path}"
@@ -162,7 +165,8 @@ def host_key_error(settings: SSHSettings, reason: str, *, shown: str, changed: b
     else:
         fingerprint = f" and check that its fingerprint is {shown}" if shown else ""
         remedy = (
-            f"Add its key with ssh-keyscan -p {port} {settings.host} >> {path}{fingerprint}, as the administrator says."
+            f"Add its key with ssh-keyscan -p {port} {settings.host} >> {path}{fingerprint}, as the administrator says;"
+            f" or name the file that has it in {settings.section}.known_hosts."
         )
     error = unavailable(
         f"{settings.host}:{port} is not trusted: {reason}.",
