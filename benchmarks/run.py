@@ -20,6 +20,7 @@ BENCHMARKS = {
     "metadata": "Cost of recording what a task took",
     "storage": "What a sweep leaves on the disk beside its values",
     "utilisation": "How busy the slots are",
+    "arrays": "Arrays on Slurm, beside Slurm itself",
     "analysis": "Figures and package of a sweep",
     "side_by_side": "The same sweep in four libraries",
 }

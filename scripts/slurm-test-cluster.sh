@@ -7,6 +7,7 @@
 #                                                  start it; prints the environment to use it
 #   slurm-test-cluster.sh down ROOT                end everything that `up` started
 #   slurm-test-cluster.sh user ROOT NAME...        let these system users submit (account physics, all QOS)
+#   slurm-test-cluster.sh stop-controller ROOT     end slurmctld, which writes down what it knows
 #   slurm-test-cluster.sh kill-controller ROOT     SIGKILL slurmctld       start-controller ROOT
 #   slurm-test-cluster.sh kill-node ROOT NODE      SIGKILL slurmd and its jobs     start-node ROOT NODE
 #
@@ -51,8 +52,9 @@ start_munge() {
 }
 
 start_database() {
+  # A MariaDB that starts removes what others have in the same folder for temporary tables, so each gets its own.
   # What the database promises about power losses is of no use here, and waiting for the disk is what takes its time.
-  local plain=(--no-defaults --user=mysql --datadir="$root/db" --innodb-flush-method=nosync
+  local plain=(--no-defaults --user=mysql --datadir="$root/db" --tmpdir="$root/run/database" --innodb-flush-method=nosync
     --innodb-log-file-size=8M --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=0)
   chown mysql:mysql "$root/db" "$root/run/database"
   [ -d "$root/db/mysql" ] || mariadb-install-db "${plain[@]}" --auth-root-authentication-method=socket \
@@ -164,6 +166,7 @@ PartitionName=short Nodes=$all MaxTime=00:10:00 DefaultTime=00:01:00 MaxNodes=2
 PartitionName=small Nodes=${name}n$nodes MaxTime=01:00:00 MaxNodes=1 MaxCPUsPerNode=2 MaxMemPerNode=1000
 PartitionName=gpu Nodes=${name}n[1-2] MaxTime=1-00:00:00 DefaultTime=00:05:00
 PartitionName=spare Nodes=${name}n$nodes MaxTime=1-00:00:00 PriorityTier=1 PreemptMode=CANCEL
+PartitionName=yielding Nodes=${name}n$nodes MaxTime=1-00:00:00 PriorityTier=1 PreemptMode=REQUEUE
 PartitionName=urgent Nodes=${name}n$nodes MaxTime=1-00:00:00 PriorityTier=100
 PartitionName=closed Nodes=${name}n1 State=DOWN
 END
@@ -221,8 +224,8 @@ alive() { # PID: whether it runs; one that only waits to be fetched by its paren
   [ -r "/proc/$1/status" ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null
 }
 
-end() { # SIGNAL PIDFILE...: the processes of these files, and SIGKILL for what is still there after a second
-  local signal=$1 pids=() file pid tries=20
+end() { # SIGNAL PIDFILE...: the processes of these files, and SIGKILL for what is still there after a second ($patience/20 s)
+  local signal=$1 pids=() file pid tries=${patience:-20}
   shift
   for file in "$@"; do
     [ -s "$file" ] && pid=$(cat "$file") && kill -"$signal" "$pid" 2>/dev/null && pids+=("$pid")
@@ -278,6 +281,7 @@ case "$command" in
   up) up "$@" ;;
   down) down "$@" ;;
   user) use "$1"; shift; add_users "$@" ;;
+  stop-controller) use "$1"; patience=400 end TERM "$root/run/slurm/slurmctld.pid" ;;
   kill-controller) use "$1"; end KILL "$root/run/slurm/slurmctld.pid" ;;
   start-controller) use "$1"; start_controller; wait_for 30 slurmctld scontrol ping ;;
   # shellcheck disable=SC2046 # a list of numbers

@@ -127,6 +127,8 @@ def test_an_answer_that_names_no_job_is_not_guessed_at(text):
     [
         ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", UnavailableError, False),
         ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", UnavailableError, True),
+        ("sbatch: error: Batch job submission failed: slurm_msg_sendto: address:port=127.0.0.1:6817 msg_type=4003: No error",
+         UnavailableError, True),
         ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", UnavailableError, False),
         (("sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS "
          "policy (job submit limit, user's size and/or time limits)"), UnavailableError, False),

@@ -182,7 +182,7 @@ def test_only_the_harmless_part_of_the_login_goes_to_slurm():
 def test_the_script_says_nothing_to_sbatch_before_its_first_command():
     script = made(settings=with_settings(env={"A": "x\n#SBATCH --hold"})).script
     lines = script.splitlines()
-    assert lines[:3] == ["#!/bin/bash", "# physlab:sub-1", "umask 077"]
+    assert lines[:3] == ["#!/bin/sh", "# physlab:sub-1", "umask 077"]
     assert not any(line.startswith("#SBATCH") for line in lines[: lines.index("umask 077")])
 
 
@@ -319,3 +319,12 @@ def test_good_settings_are_taken():
     )
     assert told.options == ("--exclusive", "--reservation=r1")
     assert option(made(settings=told).argv, "reservation") == ["r1"]
+
+
+@pytest.mark.parametrize(("declared", "words"), [("", []), ("USR2", ["--signal=B:USR1@90"])])
+def test_only_a_job_that_keeps_its_progress_is_told_before_its_time_is_over(declared, words):
+    settings = SlurmSettings(root="/r", signal_s=90)
+    needs = needs_of(JobSpec(command=("true",), checkpoint_signal=declared), settings)
+    order = Order(token=token_of("sub-1"), folder="/r/batches/x", program="/r/element.py")
+    argv = write(needs, order, settings, {}).argv
+    assert [word for word in argv if word.startswith("--signal")] == words

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,16 @@ class SlurmCluster:
         """`down`, `user`, `kill-controller`, `start-controller`, `kill-node`, `start-node` of the script."""
         done = self.run(["bash", str(SCRIPT), verb, str(self.root), *more])
         assert done.returncode == 0, f"{verb}: {done.stdout}{done.stderr}"
+
+    def starts_now(self, job_id: str) -> bool:
+        """Whether a job that Slurm queued again was told to start at once, and not in two minutes; ask until it was.
+
+        In the second in which it was queued again its node still refuses its credential, which fails it for good.
+        """
+        told = self.run(["squeue", "-h", "-j", job_id, "-o", "%T %V"], env={"SLURM_TIME_FORMAT": "%s"}).stdout.split()
+        if len(told) != 2 or told[0] != "PENDING" or time.time() < int(told[1]) + 2:
+            return False
+        return self.run(["scontrol", "update", f"jobid={job_id}", "starttime=now"]).returncode == 0
 
     def down(self) -> None:
         """End all of it and remove its folder; again is no error."""

@@ -248,7 +248,7 @@ def test_held_suspended_and_requeued_jobs(desk):
     until(lambda: (desk.look(), standing(desk.known["moves"].state, desk.known["moves"].reason).held)[1], 20)
     assert not desk.known["moves"].final
     desk.cluster.say("scontrol", "release", str(job))
-    desk.cluster.say("scontrol", "update", f"jobid={job}", "starttime=now")
+    until(lambda: desk.cluster.starts_now(str(job)), 20)
     one = desk.becomes("moves", "RUNNING")
     assert one.again == 1
     desk.cluster.say("scontrol", "requeuehold", "state=SpecialExit", str(job))
@@ -285,7 +285,16 @@ def limits(slurm):
 def test_the_cluster_is_read_as_it_was_set_up(slurm, limits):
     told = limits.config
     assert (told.cluster, told.max_array, told.max_jobs, told.accounting) == (slurm.name, 2001, 20000, True)
-    assert [one.name for one in limits.partitions] == ["work", "short", "small", "gpu", "spare", "urgent", "closed"]
+    assert [one.name for one in limits.partitions] == [
+        "work",
+        "short",
+        "small",
+        "gpu",
+        "spare",
+        "yielding",
+        "urgent",
+        "closed",
+    ]
     assert {one.name: one.up for one in limits.partitions}["closed"] is False
     work = limits.partitions[0]
     assert sum(group.count for group in work.groups) == len(slurm.nodes)
@@ -429,7 +438,7 @@ def test_a_job_whose_node_failed_is_queued_again_and_both_lives_are_told(slow, d
     third = desk.cluster.nodes[2]
     desk.cluster.do("start-node", third)
     until(lambda: desk.cluster.run(["scontrol", "update", f"nodename={third}", "state=resume"]).returncode == 0, 20)
-    desk.cluster.say("scontrol", "update", f"jobid={one.job_id}", "starttime=now")
+    until(lambda: desk.cluster.starts_now(str(one.job_id)), 20)
     desk.becomes("node-fail", "RUNNING")
     desk.cluster.say("scancel", str(one.job_id))
     assert desk.ends("node-fail").state == "CANCELLED"

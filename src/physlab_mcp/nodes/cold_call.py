@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
+def _other_version(wanted: str | None) -> dict[str, Any] | None:
+    """A refusal where the call was made by another version than the one that would run it."""
+    from physlab_mcp import __version__
+
+    if wanted in (None, __version__):
+        return None
+    message = (
+        f"Here is physlab_mcp {__version__}, and the call was made by {wanted}, so its result could be another one."
+    )
+    remedy = f"Put physlab-mcp {wanted} into the image or interpreter that runs node calls."
+    failure = {"code": "rejected", "message": message, "remedy": remedy, "retryable": False}
+    return {"ok": False, "failure": failure}
+
+
 def run_folder(folder: str | Path, calls: type[Calls]) -> int:
     """Run the node call of one job folder; writes result.json once. Exit status 0 if it succeeded."""
     folder = Path(folder)
@@ -27,7 +41,8 @@ def run_folder(folder: str | Path, calls: type[Calls]) -> int:
     def report(event: dict[str, Any]) -> None:
         os.write(events, json.dumps({"at": time.time(), **event}).encode() + b"\n")
 
-    answer = calls({"blobs": str(place / "artifacts"), **call.get("hello", {})}).run(call, report)
+    wrong = _other_version(call.get("physlab"))
+    answer = wrong or calls({"blobs": str(place / "artifacts"), **call.get("hello", {})}).run(call, report)
     os.close(events)
     body = {"attempt": call["attempt"], "fence": call["fence"], "started_at": started, "ended_at": time.time()}
     body["outcome"] = "succeeded" if answer["ok"] else "failed"

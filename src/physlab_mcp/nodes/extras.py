@@ -17,6 +17,7 @@ EXTRAS = {
     "video": ("av",),
     "library": ("cloudpickle", "pandas", "pyarrow"),
     "packages": ("cryptography",),
+    "cluster": ("asyncssh", "kubernetes"),
 }
 _IMPORTED_AS = {"mpl_toolkits": "matplotlib"}
 

@@ -51,7 +51,22 @@ class KeptModules(MetaPathFinder):
         return spec
 
 
+class KeptFolders(MetaPathFinder):
+    """Finds the folders above them that are no packages, and that this machine may not have. Asked last."""
+
+    def __init__(self, modules: Mapping[str, Mapping[str, Any]]) -> None:
+        self._folders = {name[:at] for name in modules for at, char in enumerate(name) if char == "."} - set(modules)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See importlib.abc.MetaPathFinder."""
+        del path, target
+        return ModuleSpec(fullname, None, is_package=True) if fullname in self._folders else None
+
+
 def serve_modules(modules: Mapping[str, Mapping[str, Any]]) -> None:
     """Have them found from now on."""
     if modules:
         sys.meta_path.insert(0, KeptModules(modules))
+        sys.meta_path.append(KeptFolders(modules))

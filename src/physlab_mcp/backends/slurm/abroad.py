@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from physlab_mcp.backends.slurm.merging import Known
 from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import ReasonCode
 from physlab_mcp.schemas.result import Failure
 
 PLACED = "slurm"  # the native id of a job that has room and is not in the queue yet
@@ -64,13 +65,16 @@ class Abroad:
         self.again = 0  # how often Slurm has started it anew, as far as this engine saw
         self.submitted_at = 0.0  # the latest of its submit times
         self.since = time.time()  # of this phase
-        self.told_started = self.told_paused = False
+        self.told_started = self.told_paused = self.told_unreachable = False
+        self.told_waiting: tuple[ReasonCode, str, float] | None = None  # why it waits, and when that was told
         self.held_here = self.cancelled = self.ending = False
         self.wanted: Literal["", "hold", "release"] = ""
         self.cancel_said = 0.0  # monotonic
+        self.pausing: Literal["", "asked", "told"] = ""  # while it runs: see checkpoints.py
+        self.told_at = 0.0  # monotonic, to keep its progress
         self.doom: Failure | None = None
         self.looks = 0  # at its folder, since Slurm said that it is over
-        self.begins = 0.0
+        self.begins = 0.0  # of the life that was told last
         self.offset = 0
         self.line = 0  # lines of its event file read so far
         self.told = 0  # of these, lines that the store has from an earlier engine
@@ -106,7 +110,12 @@ class Abroad:
         return f"{self.attempt}/revoked.{self.job.fence}"
 
     @property
+    def saved(self) -> str:
+        """The mark that it has kept its progress, and waits to be put back into the queue."""
+        return f"{self.attempt}/saved.{self.job.fence}"
+
+    @property
     def repeatable(self) -> bool:
         """Whether it may be run again after its node vanished."""
         spec = self.job.spec
-        return spec.pure or spec.idempotent or spec.retries > 0
+        return spec.pure or spec.idempotent or spec.retries > 0 or bool(spec.checkpoint_signal)

@@ -166,7 +166,8 @@ def submitted(text: str) -> tuple[int, str]:
 
 # No answer came, so the job may be there all the same.
 _PERHAPS = re.compile(
-    r"timed out|Zero Bytes|[Uu]nexpected message|[Cc]onnection reset|Message receive failure|Broken pipe"
+    r"timed out|Zero Bytes|[Uu]nexpected message|[Cc]onnection reset|Message receive failure|Broken pipe|"
+    r"slurm_msg_sendto|slurm_receive_msg|slurm_send_\w+|slurm_recv\w*|[Uu]nspecified error"
 )
 _LATER = re.compile(
     r"Unable to contact|[Cc]onnection refused|temporarily|try again|Slurm backup controller|configuration source|"

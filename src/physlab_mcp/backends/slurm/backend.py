@@ -15,24 +15,30 @@ import anyio
 from physlab_mcp.backends.base import BackendInfo, Observation, Submission
 from physlab_mcp.backends.hosts.host import Host
 from physlab_mcp.backends.job_inputs import BlobStore
+from physlab_mcp.backends.slurm import checkpoints
 from physlab_mcp.backends.slurm.abroad import PLACED, Abroad, remote_folder, slurm_id
+from physlab_mcp.backends.slurm.checkpoints import Checkpoints
 from physlab_mcp.backends.slurm.cluster import Cluster
+from physlab_mcp.backends.slurm.diagnosis import Diagnosis
+from physlab_mcp.backends.slurm.environment import NodePython
+from physlab_mcp.backends.slurm.estimates import as_reply, forecast
 from physlab_mcp.backends.slurm.home import Home
 from physlab_mcp.backends.slurm.inventory import Limits
 from physlab_mcp.backends.slurm.job_files import JobFiles
-from physlab_mcp.backends.slurm.limits import candidates, gpus_of, most_minutes, refusal, submit_room
+from physlab_mcp.backends.slurm.limits import Finding, candidates, gpus_of, most_minutes, refusal, submit_room
 from physlab_mcp.backends.slurm.logs import read_log
 from physlab_mcp.backends.slurm.roster import Roster
 from physlab_mcp.backends.slurm.scratch import Scratch
 from physlab_mcp.backends.slurm.script import Needs, needs_of
 from physlab_mcp.backends.slurm.sending import Sending
 from physlab_mcp.backends.slurm.settings import SlurmSettings
+from physlab_mcp.backends.slurm.shipped_functions import ShippedFunctions
 from physlab_mcp.backends.slurm.states import standing
 from physlab_mcp.backends.slurm.watching import Watching
 from physlab_mcp.errors import RejectedError, UnavailableError
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.job import Job, JobSpec
-from physlab_mcp.schemas.job_state import JobState
+from physlab_mcp.schemas.job_state import JobState, ReasonCode
 
 logger = logging.getLogger(__name__)
 _FIRST_S = 15.0  # how long `describe` waits for the first answer of a cluster
@@ -55,11 +61,17 @@ class SlurmBackend:
         self._host = host
         self.cluster = Cluster(host, settings)
         self._roster = Roster()
-        home = Home(host, data, blobs)
-        files = JobFiles(host, settings, blobs, roots=roots, hidden=[data.root], hello=hello or {})
-        self._sending = Sending(self.cluster, settings, self._roster, files)
+        self._python = NodePython(host, settings)
+        self._functions = ShippedFunctions(data.functions, blobs)
+        home = Home(host, data, blobs, self._functions)
+        files = JobFiles(
+            host, settings, blobs, roots=roots, hidden=[data.root], hello=hello or {}, python=self._python,
+            functions=self._functions,
+        )  # fmt: skip
+        self._sending = Sending(self.cluster, settings, self._roster, files, self._python)
         self._watching = Watching(self.cluster, settings, self._roster, home)
         self._scratch = Scratch(host, settings)
+        self._checkpoints = Checkpoints(self.cluster, settings)
         self._tasks: list[asyncio.Task[None]] = []
         self._stir, self._more = asyncio.Event(), asyncio.Event()
         self._learnt = 0.0  # monotonic
@@ -70,7 +82,8 @@ class SlurmBackend:
         """See Backend."""
         self._roster.wake = wake
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._watch()), loop.create_task(self._send())]
+        works = (self._watch(), self._send(), self._python.learning())
+        self._tasks = [loop.create_task(one) for one in works]
 
     def poke(self) -> None:
         """See Backend. The cluster is asked at its interval all the same: others ask it as well."""
@@ -83,6 +96,7 @@ class SlurmBackend:
             with suppress(asyncio.CancelledError):
                 await task
         self._watching.close()
+        self._python.close()
         there = [slurm_id(one.known) for one in self._roster.abroad.values() if one.known and not one.known.final]
         if there and not keep:
             with anyio.move_on_after(_FIRST_S):
@@ -98,8 +112,10 @@ class SlurmBackend:
                 await self._turn(look=time.monotonic() >= due)
             except UnavailableError as error:
                 logger.warning("the cluster's host: %s", error.message)
+                self.cluster.out_of_reach(error.message)
             except Exception:
                 logger.exception("a look at the cluster failed")
+            self._watching.tell_sight()
             if time.monotonic() >= due:
                 due = time.monotonic() + self._settings.poll_s
             with anyio.move_on_after(max(0.0, due - time.monotonic())):
@@ -115,7 +131,7 @@ class SlurmBackend:
         if look:
             await self._watching.look()
             await self._act()
-            await self._scratch.tidy()
+            self._watching.later(self._scratch.tidy())  # no look waits for it
 
     async def _send(self) -> None:
         """Submit what was handed over; what Slurm cannot take now is tried again, less and less often."""
@@ -137,14 +153,16 @@ class SlurmBackend:
             pause_s = min(60.0, pause_s * 2)
 
     async def _act(self) -> None:
-        """Say what was asked for: scancel, hold, release."""
+        """Say what was asked for: scancel, hold, release. Not of what is out of sight: its id may be another's by now."""
         now = time.monotonic()
         there = [one for one in self._roster.abroad.values() if one.known is not None and not one.ending]
+        there = [one for one in there if not one.there.unknown_since]
         gone = [one for one in there if (one.cancelled or one.doom) and not _final(one)]
         gone = [one for one in gone if now - one.cancel_said > _SAY_AGAIN_S]
         if gone and await self.cluster.act(["scancel"], _ids(gone, there)):
             for one in gone:
                 one.cancel_said = now
+        await self._checkpoints.step(there)
         for want in ("hold", "release"):
             some = [one for one in there if one.wanted == want and not one.cancelled]
             if some and await self.cluster.act(["scontrol", want], _ids(some, [])):
@@ -157,16 +175,18 @@ class SlurmBackend:
         """See Backend."""
         if not self._tasks and self.cluster.limits is None:  # a client's object, which never looks by itself
             await self.cluster.learn()
+            await self._python.glance()
         with anyio.move_on_after(_FIRST_S):
             await self.cluster.answered.wait()
         limits = self.cluster.limits or Limits()
         groups = [group for part in candidates(limits, self._plain()) for group in part.groups]
         known = bool(groups)
+        connected = self._host.connected or not self._tasks  # a client's object makes one when it needs it
         return BackendInfo(
             name=self.name,
-            reachable=self.cluster.reachable and self.cluster.limits is not None,
+            reachable=self.cluster.reachable and self.cluster.limits is not None and connected,
             slots=max(1, sum(group.count * group.cpus for group in groups)),
-            can_pause="queued_only",
+            can_pause="checkpoint" if self._settings.requeue else "queued_only",
             limits={
                 "cpu": max((group.cpus for group in groups), default=0) if known else None,
                 "memory_bytes": max((group.memory_mib for group in groups), default=0) << 20 if known else None,
@@ -186,17 +206,29 @@ class SlurmBackend:
     def check(self, spec: JobSpec, info: BackendInfo) -> None:
         """See Backend."""
         del info
-        if spec.sandbox:
-            raise RejectedError(
-                "The Slurm backend has no sandbox of its own.", field="sandbox", got=True,
-                remedy="Run it in a container (`image`), or without a sandbox.",
-            )  # fmt: skip
+        checkpoints.check(spec)
+        self._python.check(spec)
+        self._functions.check(spec, None if self._python.in_image(spec) else self._python.known, self._host.name)
         limits = self.cluster.limits or Limits()
         needs = needs_of(spec, self._settings)
         needs = needs_of(spec, self._settings, most_minutes=most_minutes(limits, needs))
         why = refusal(needs, limits)
         if why is not None:
             raise why
+
+    async def estimate(self, spec: JobSpec) -> dict[str, Any]:
+        """When a job would start there and what it would cost; see estimates.Forecast.
+
+        Raises:
+            RejectedError: it can never run there.
+            UnavailableError: the cluster cannot be asked.
+
+        """
+        return as_reply(await forecast(self.cluster, self._settings, spec))
+
+    async def diagnose(self) -> list[Finding]:
+        """What a person should know of the cluster, a row for each thing; only looks."""
+        return await Diagnosis(self.cluster, self._settings, self._python).findings()
 
     # -- jobs ------------------------------------------------------------------------------------------------
 
@@ -239,7 +271,8 @@ class SlurmBackend:
         for job in jobs:
             one = Abroad(job, self._host.root)
             one.phase, one.told = "adopted", told.get(job.id, 0)
-            one.told_started = bool(job.started_at)
+            one.told_started, one.begins = bool(job.started_at), job.started_at
+            one.told_unreachable = job.reason.code is ReasonCode.BACKEND_UNREACHABLE
             one.told_paused = job.state is JobState.PAUSED
             one.quiet = one.told_started
             self._roster.add(one)
@@ -266,7 +299,8 @@ class SlurmBackend:
                 continue
             runs = one.known is not None and standing(one.known.state, one.known.reason).kind == "started"
             if one.told_started or runs:
-                refused[job.id] = "it runs on the cluster, and Slurm lets its users hold back only what waits"
+                why = self._checkpoints.pause(one)
+                refused |= {job.id: why} if why else {}
             elif one.phase == "waiting":
                 one.held_here = one.told_paused = True
                 self._roster.tell(job, "paused")

@@ -29,6 +29,7 @@ class Cluster:
         self.host = host
         self._settings = settings
         self.reachable = True
+        self.failures = 0  # questions in a row that were not answered
         self.answered = asyncio.Event()  # set once it is known what the cluster has, or that it cannot be asked
         self.why = ""
         self.since = time.time()
@@ -38,6 +39,7 @@ class Cluster:
 
     def _note(self, why: str) -> None:
         """What the last question showed; "" is an answer."""
+        self.failures = self.failures + 1 if why else 0
         if why:
             self.answered.set()
         if bool(why) is self.reachable:
@@ -46,6 +48,10 @@ class Cluster:
                 logger.warning("Slurm cannot be asked: %s", why)
         self.why = why
 
+    def out_of_reach(self, why: str) -> None:
+        """Something else showed that the host cannot be reached."""
+        self._note(why)
+
     async def _ask(self, name: str, argv: Sequence[str], *, speaks: bool = True) -> Done | None:
         """Run a question; None, and `reachable` is false, where it was not answered."""
         self.calls[name] += 1
@@ -53,6 +59,7 @@ class Cluster:
             done = await self.host.run(argv, timeout_s=_COMMAND_S)
         except UnavailableError as error:
             self._note(error.message)
+            self.failures += not was_sent(error)  # no login at all says more than one question without an answer
             return None
         if done.code != 0:
             if speaks:

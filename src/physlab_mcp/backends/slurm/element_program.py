@@ -15,7 +15,8 @@ _ROOM = Path(__file__).parent.parent
 def files() -> dict[str, bytes]:
     """Every file of the program by its relative name."""
     parts = sorted((_ROOM / "runner_parts").glob("*.py"))
-    found = {"element.py": Path(__file__).with_name("element.py"), "runner.py": _ROOM / "runner.py"}
+    found = {name: Path(__file__).with_name(name) for name in ("element.py", "element_run.py")}
+    found["runner.py"] = _ROOM / "runner.py"
     found |= {f"runner_parts/{path.name}": path for path in parts}
     return {name: path.read_bytes() for name, path in found.items()}
 

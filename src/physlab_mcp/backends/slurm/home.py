@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from physlab_mcp.backends.commands import Commands
 from physlab_mcp.backends.hosts.host import Host
 from physlab_mcp.backends.job_inputs import BlobStore
 from physlab_mcp.backends.slurm.abroad import Abroad
+from physlab_mcp.backends.slurm.shipped_functions import ShippedFunctions
 from physlab_mcp.backends.slurm.told import RESULT_BYTES, body_of
 from physlab_mcp.errors import NotFoundError, PhyslabError, UnavailableError
 from physlab_mcp.paths import DataDir
@@ -30,7 +32,8 @@ _STREAMS = ("stdout.log", "stderr.log")
 class Home:
     """This machine's job folders and blobs."""
 
-    def __init__(self, host: Host, data: DataDir, blobs: BlobStore) -> None:
+    def __init__(self, host: Host, data: DataDir, blobs: BlobStore, functions: ShippedFunctions) -> None:
+        self._functions = functions
         self._host = host
         self._data = data
         self._blobs = blobs
@@ -77,9 +80,25 @@ class Home:
             return Failure(
                 code="error", message=f"A file that it left went away: {error.message}", remedy="Run it again."
             )
-        body = json.dumps(result).encode()
-        await anyio.to_thread.run_sync(_write, [(place / "result.json", body)])
+        await anyio.to_thread.run_sync(_write, [(place / "result.json", json.dumps(result).encode())])
         return await self._commands.collect(folder, one.job.attempt, self._blobs)
+
+    async def plain(self, many: Sequence[tuple[Abroad, dict[str, Any]]]) -> list[NodeResult | Failure]:
+        """The answers of commands that left no files, all in one go.
+
+        Raises:
+            UnavailableError: the disk here; they may be asked again.
+
+        """
+
+        def answers() -> list[NodeResult | Failure]:
+            _write([(self.attempt(one) / "result.json", json.dumps(result).encode()) for one, result in many])
+            return [
+                self._commands.collected(self._data.job_folder(one.job.id), one.job.attempt, self._blobs)
+                for one, _ in many
+            ]
+
+        return await anyio.to_thread.run_sync(answers)
 
     async def _of_call(self, one: Abroad, result: dict[str, Any]) -> NodeResult | Failure:
         (data,) = await self._host.read_many([(f"{one.call}/result.json", 0, RESULT_BYTES)])
@@ -105,6 +124,7 @@ class Home:
                 await anyio.to_thread.run_sync(
                     lambda path=path, ref=ref: self._blobs.put_file(path, name=ref.name, media_type=ref.media_type)
                 )
+        self._functions.came_home(one.job.spec, refs.values())
         return answer
 
     async def _files(self, wanted: dict[str, tuple[Path, str]]) -> None:
@@ -176,6 +196,10 @@ class Fetching:
         except PhyslabError as error:
             logger.warning("logs of %d jobs cannot be brought home now: %s", len(many), error.message)
             return [None] * len(many)
+        if all(one.job.spec.node is None and not result.get("artifacts") for one, result in many):
+            # What one of them spoils is tried again by itself, where it is told whose fault it is.
+            with suppress(PhyslabError, LookupError, TypeError, ValueError):
+                return [*await self._home.plain(many)]
         answers = [await self._one(one, result) for one, result in many]
         logger.debug("%d results in %.2f s", len(many), time.monotonic() - began)
         return answers

@@ -6,20 +6,25 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import anyio.to_thread
 
+from physlab_mcp import __version__
 from physlab_mcp.backends.hosts.host import Host
 from physlab_mcp.backends.job_inputs import BlobStore, allowed, check_shape
 from physlab_mcp.backends.slurm.abroad import Abroad
+from physlab_mcp.backends.slurm.environment import NodePython
 from physlab_mcp.backends.slurm.settings import SlurmSettings
-from physlab_mcp.errors import ForbiddenError, RejectedError
+from physlab_mcp.backends.slurm.shipped_functions import ShippedFunctions
+from physlab_mcp.errors import ForbiddenError
 from physlab_mcp.schemas.job import JobSpec, NodeCall
 
 File = tuple[str, bytes, int]
+_BROUGHT_S = 60.0
 _SHA256 = re.compile(r"^(?:sha256:)?([0-9a-f]{64})\Z")
 
 
@@ -28,7 +33,7 @@ class JobFiles:
 
     def __init__(
         self, host: Host, settings: SlurmSettings, blobs: BlobStore, *, roots: Sequence[Path], hidden: Sequence[Path],
-        hello: dict[str, Any],
+        hello: dict[str, Any], python: NodePython, functions: ShippedFunctions,
     ) -> None:  # fmt: skip
         self._host = host
         self._settings = settings
@@ -36,6 +41,9 @@ class JobFiles:
         self._roots = [one.resolve() for one in roots]
         self._hidden = [one.resolve() for one in hidden]
         self._hello = hello
+        self._python = python
+        self._functions = functions
+        self._brought: dict[str, float] = {}  # blobs that were there, and when (monotonic) that was seen
 
     async def of(self, one: Abroad) -> list[File]:
         """The files of one dispatch, its inputs already there.
@@ -50,9 +58,11 @@ class JobFiles:
         job, spec = one.job, one.job.spec
         if spec.node is None:
             check_shape(spec)
-        self._check(spec)
         roots = [Path(root).resolve() for root in spec.roots] or self._roots
         workdir = self._workdir(spec, roots)
+        self._python.check_code(spec, one.code)
+        if not self._python.in_image(spec):
+            self._functions.check(spec, self._python.known, self._host.name)
         staged = await self._inputs(one, roots, workdir)
         times = [t for t in (spec.timeout_s, spec.resources.time_limit_s) if t is not None]
         memory = spec.resources.memory_bytes if spec.node is None else None  # Slurm keeps a node call's
@@ -62,36 +72,31 @@ class JobFiles:
             "env": spec.env, "workdir": workdir, "staged": staged, "inputs": [],
             "artifacts": list(spec.artifacts), "artifacts_path": spec.artifacts_path if spec.node is None else "",
             "limits": {"cpu": spec.resources.cpu, "memory_bytes": memory, "timeout_s": min(times, default=None)},
-            "sandbox": None, "cores": None, "notify": None,
+            "sandbox": None, "cores": None, "notify": None, "checkpoint_signal": spec.checkpoint_signal,
         }  # fmt: skip
         made = [(f"{one.folder}/spec.json", json.dumps(body).encode(), 0o600)]
         if spec.node is not None:
             made.append((f"{one.folder}/node/spec.json", json.dumps(self._call(one, spec.node)).encode(), 0o600))
+            marks = self._functions.marked(spec, [entry["sha256"] for entry in staged])
+            made += [(f"{one.call}/functions/{sha256}", b"", 0o600) for sha256 in marks]
         return made
 
     def _command(self, one: Abroad) -> list[str] | None:
         spec = one.job.spec
         if spec.node is None:
             return list(spec.command) if spec.command else None
-        return [self._settings.python, "-P", "-m", "physlab_mcp.nodes.worker", f"{one.folder}/node"]
+        return [self._python.path_for(spec), "-P", "-m", "physlab_mcp.nodes.worker", f"{one.folder}/node"]
 
     def _call(self, one: Abroad, call: NodeCall) -> dict[str, Any]:
         return {
             "id": one.job.id, "fence": one.job.fence, "attempt": one.job.attempt, "type": call.type, "module": one.module,
-            "params": one.params, "device": call.device, "code": one.code, "hello": self._hello,
+            "params": one.params, "device": call.device, "code": one.code, "physlab": __version__,
+            "hello": {**self._hello, **self._functions.hello(one.job.spec)},
         }  # fmt: skip
-
-    @staticmethod
-    def _check(spec: JobSpec) -> None:
-        if spec.sandbox:
-            raise RejectedError(
-                "The Slurm backend has no sandbox of its own.", field="sandbox", got=True,
-                remedy="Run it in a container (`image`), or without a sandbox.",
-            )  # fmt: skip
 
     def _allowed(self, path: str, roots: Sequence[Path], field: str) -> Path:
         """A path on this machine, or (over SSH) one that is written so that it lies in a root."""
-        if self._settings.host is None:
+        if self._host.is_here:
             return allowed(path, roots, self._hidden, field=field)
         plain = PurePosixPath(path)
         if ".." in plain.parts or not any(plain.is_relative_to(root) for root in roots):
@@ -120,12 +125,18 @@ class JobFiles:
                 await self._host.push_blob(digest, path)
                 mode = 0o700 if path.stat().st_mode & 0o100 else 0o600
                 staged.append({"sha256": digest, "target": f"{base}/{target / name}", "mode": mode})
-        for digest in sorted(_named(one.params)):
+        for digest in sorted(_named(one.params) | self._functions.named(one.job.spec, one.params)):
             if self._blobs.intact(digest):
-                await self._host.push_blob(digest, self._blobs.path(digest))
+                await self._bring(digest)
                 place = f"node/attempts/{one.job.attempt}/artifacts/{digest[:2]}/{digest[2:]}"
                 staged.append({"sha256": digest, "target": place})
         return staged
+
+    async def _bring(self, digest: str) -> None:
+        """Push an artifact, unless that was done a moment ago: the points of a sweep share most of theirs."""
+        if time.monotonic() - self._brought.get(digest, -_BROUGHT_S) >= _BROUGHT_S:
+            await self._host.push_blob(digest, self._blobs.path(digest))
+            self._brought[digest] = time.monotonic()
 
     def _sources(self, source: str, roots: Sequence[Path]) -> list[tuple[str, Path, str]]:
         """(name below the target, file, hash) of everything that one input brings."""

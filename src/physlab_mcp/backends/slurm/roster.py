@@ -10,7 +10,11 @@ from typing import Any
 from physlab_mcp.backends.base import Observation
 from physlab_mcp.backends.slurm.abroad import Abroad
 from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job_state import ReasonCode
 from physlab_mcp.schemas.result import Failure
+
+_SAME_CODE_S = 30.0  # Slurm calls what waits for room now "Priority", now "Resources"
+_WAITS = frozenset({ReasonCode.SLOT, ReasonCode.WINDOW, ReasonCode.MAINTENANCE, ReasonCode.BACK_OFF})
 
 
 class Roster:
@@ -44,9 +48,9 @@ class Roster:
         one = self.abroad.get(job.id)
         return one if one is not None and one.job.fence == job.fence else None
 
-    def tell(self, job: Job, kind: str, **fields: Any) -> None:
-        """Note what happened to a dispatch."""
-        self._seen.append(Observation(job_id=job.id, fence=job.fence, kind=kind, at=time.time(), **fields))
+    def tell(self, job: Job, kind: str, *, at: float = 0.0, **fields: Any) -> None:
+        """Note what happened to a dispatch, just now or at `at`."""
+        self._seen.append(Observation(job_id=job.id, fence=job.fence, kind=kind, at=at or time.time(), **fields))
         self.wake()
 
     def tell_started(self, one: Abroad, at: float) -> None:
@@ -55,6 +59,34 @@ class Roster:
             one.told_started = True
             one.begins = at
             self.tell(one.job, "started", started_at=at)
+
+    def tell_waiting(self, one: Abroad, code: ReasonCode, text: str) -> None:
+        """It waits, and why; told when that changed, and of the same code no more often than reasons are worth reading."""
+        before, now = one.told_waiting, time.time()
+        if before is not None and (
+            before[:2] == (code, text) or (before[0] is code and now - before[2] < _SAME_CODE_S)
+        ):
+            return
+        one.told_waiting = (code, text, now)
+        self.tell(one.job, "queued", data={"code": (code if code in _WAITS else ReasonCode.SLOT).value, "text": text})
+
+    def tell_again(self, one: Abroad, text: str, code: ReasonCode, why: str) -> None:
+        """What ran was put back into the queue, and waits there now: its next life is told as one that starts."""
+        one.told_started, one.told_waiting = False, None
+        self.tell_waiting(one, code, f"{text}: {why}" if why else text)
+        one.told_waiting = (code, why, time.time())
+
+    def tell_unreachable(self, one: Abroad, since: float, why: str) -> None:
+        """Nobody can say how it is, since then; told once until it is `reachable`."""
+        if not one.told_unreachable:
+            one.told_unreachable = True
+            self.tell(one.job, "unreachable", at=since, data={"text": why})
+
+    def tell_reachable(self, one: Abroad) -> None:
+        """It can be asked about again; why it waits is then told anew."""
+        if one.told_unreachable:
+            one.told_unreachable, one.told_waiting = False, None
+            self.tell(one.job, "reachable")
 
     def end(self, one: Abroad, kind: str, **fields: Any) -> None:
         """Tell its one end."""

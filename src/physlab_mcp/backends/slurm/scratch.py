@@ -22,6 +22,7 @@ class Scratch:
         self._host = host
         self._policy = settings.scratch
         self._waiting: list[str] = []
+        self._busy = False
 
     def stored(self, one: Abroad, seen: Observation) -> None:
         """This end is in the store now. A job that may get another attempt keeps its folder, for its checkpoint."""
@@ -32,11 +33,20 @@ class Scratch:
             self._waiting.append(one.folder)
 
     async def tidy(self) -> None:
-        """Remove what waits for it; what cannot be removed now is left, and told in the log."""
+        """Remove what waits for it; what cannot be removed now is left, and told in the log. One at a time."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            await self._remove()
+        finally:
+            self._busy = False
+
+    async def _remove(self) -> None:
         while self._waiting:
             some, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
             try:
-                done = await self._host.run(["rm", "-rf", "--", *some], timeout_s=_REMOVE_S)
+                done = await self._host.run(["nice", "rm", "-rf", "--", *some], timeout_s=_REMOVE_S)
             except PhyslabError as error:
                 self._waiting += some
                 logger.warning("job folders on the cluster wait to be removed: %s", error.message)

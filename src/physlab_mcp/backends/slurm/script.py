@@ -48,7 +48,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     mounts: tuple[Mount, ...] = ()
     requeue: bool = True
     signal_s: int = 0
-    signal: str = "TERM"
+    signal: str = "USR1"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +119,7 @@ def needs_of(spec: JobSpec, settings: SlurmSettings, *, begin_s: float = 0.0, mo
         image=image,
         mounts=spec.mounts if image else (),
         requeue=settings.requeue,
-        signal_s=settings.signal_s,
+        signal_s=settings.signal_s if spec.checkpoint_signal else 0,
     )
 
 
@@ -253,7 +253,7 @@ def _path(field: str, path: str) -> str:
 def _script(needs: Needs, order: Order, settings: SlurmSettings) -> str:
     login = bool(settings.modules) or settings.login_shell
     # sbatch reads #SBATCH lines up to the first command: `umask` stands before anything that came from outside.
-    lines = ["#!/bin/bash -l" if login else "#!/bin/bash", f"# {order.token}", "umask 077"]
+    lines = ["#!/bin/bash -l" if login else "#!/bin/sh", f"# {order.token}", "umask 077"]
     for module in settings.modules:
         word = shlex.quote(module)
         lines.append(f"module load {word} || {{ echo physlab: module {word} cannot be loaded >&2; exit 1; }}")

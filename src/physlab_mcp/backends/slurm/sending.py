@@ -13,6 +13,7 @@ import msgspec
 from physlab_mcp.backends.slurm import element_program
 from physlab_mcp.backends.slurm.abroad import Abroad, native_id
 from physlab_mcp.backends.slurm.cluster import Cluster, sent
+from physlab_mcp.backends.slurm.environment import NodePython
 from physlab_mcp.backends.slurm.inventory import Limits
 from physlab_mcp.backends.slurm.job_files import File, JobFiles
 from physlab_mcp.backends.slurm.limits import most_minutes
@@ -21,6 +22,8 @@ from physlab_mcp.backends.slurm.roster import Roster
 from physlab_mcp.backends.slurm.script import Needs, Order, Sbatch, batches, needs_of, token_of, write
 from physlab_mcp.backends.slurm.settings import SlurmSettings
 from physlab_mcp.errors import PhyslabError, RejectedError, UnavailableError
+from physlab_mcp.faults import kill_point
+from physlab_mcp.schemas.job_state import ReasonCode
 from physlab_mcp.schemas.result import Failure
 
 logger = logging.getLogger(__name__)
@@ -36,7 +39,10 @@ def failure_of(error: PhyslabError) -> Failure:
 class Sending:
     """Submits. What Slurm cannot take now goes back to waiting; what it will never take has failed."""
 
-    def __init__(self, cluster: Cluster, settings: SlurmSettings, roster: Roster, files: JobFiles) -> None:
+    def __init__(
+        self, cluster: Cluster, settings: SlurmSettings, roster: Roster, files: JobFiles, python: NodePython
+    ) -> None:
+        self._python = python
         self._cluster = cluster
         self._settings = settings
         self._roster = roster
@@ -53,6 +59,8 @@ class Sending:
         waiting = self._waiting()
         if not waiting:
             return True
+        ready = await self._with_python(waiting)
+        late, waiting = len(ready) < len(waiting), ready
         limits = self._cluster.limits or await self._cluster.learn()
         if limits is None:
             return False
@@ -67,7 +75,25 @@ class Sending:
             jobs = [one for key in batch.keys if (one := self._roster.abroad.get(key)) and one.phase == "waiting"]
             if not await self._send_batch(batch.needs, jobs):
                 return False
-        return True
+        return not late
+
+    async def _with_python(self, waiting: Sequence[Abroad]) -> list[Abroad]:
+        """Those that can go now; node calls wait until their interpreter is there, and fail if it never will be."""
+        calls = [one for one in waiting if one.job.spec.node is not None and not self._python.in_image(one.job.spec)]
+        if not calls:
+            return list(waiting)
+        text = "the environment of node calls is being made on the cluster"
+        try:
+            if await self._python.ready() is not None:
+                return list(waiting)
+        except UnavailableError as error:
+            text = error.message
+        except PhyslabError as error:
+            self._fail(calls, error)
+            calls = []
+        for one in calls:
+            self._roster.tell_waiting(one, ReasonCode.BACK_OFF, text)
+        return [one for one in waiting if one.job.spec.node is None or self._python.in_image(one.job.spec)]
 
     def _needs(self, one: Abroad, limits: Limits) -> Needs:
         needs = needs_of(one.job.spec, self._settings)
@@ -88,7 +114,7 @@ class Sending:
             asked = write(needs, order, self._settings, await self._cluster.login())
         except UnavailableError as error:
             logger.warning("jobs wait to be submitted: %s", error.message)
-            self._back(jobs)
+            self._back(jobs, error)
             return False
         except PhyslabError as error:
             self._fail(jobs, error)
@@ -112,7 +138,7 @@ class Sending:
                 continue
             files += made
             told = {"index": one.element, "folder": one.folder, "attempt": one.job.attempt, "fence": one.job.fence,
-                    "blobs": f"{self._cluster.host.root}/blobs"}  # fmt: skip
+                    "blobs": f"{self._cluster.host.root}/blobs", "again": one.repeatable}  # fmt: skip
             lines.append(json.dumps(told) + "\n")
             taken.append(one)
         if taken:
@@ -127,15 +153,17 @@ class Sending:
 
     async def _submit(self, asked: Sbatch, order: Order, jobs: Sequence[Abroad]) -> bool:
         at = time.time()
+        kill_point("slurm.before_sbatch")
         try:
             job_id, cluster = await self._cluster.sbatch(asked)
+            kill_point("slurm.after_sbatch")
         except RejectedError as error:
             self._fail(jobs, error)
             return True
         except UnavailableError as error:
             logger.warning("%s: %s", order.token, error.message)
             if not sent(error):
-                self._back(jobs)
+                self._back(jobs, error)
                 return False
             for one in jobs:
                 one.phase, one.since = "sought", time.time()
@@ -149,10 +177,11 @@ class Sending:
             self._roster.tell(one.job, "placed", data={"native_id": native_id(one.known, at)})
         return True
 
-    def _back(self, jobs: Sequence[Abroad]) -> None:
+    def _back(self, jobs: Sequence[Abroad], error: UnavailableError) -> None:
         for one in jobs:
             if one.phase == "sending":
                 one.phase = "waiting"
+                self._roster.tell_waiting(one, ReasonCode.BACK_OFF, error.message)
 
     def _fail(self, jobs: Sequence[Abroad], error: PhyslabError) -> None:
         for one in jobs:

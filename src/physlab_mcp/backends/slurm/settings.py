@@ -12,6 +12,7 @@ from physlab_mcp.backends.slurm.words import seconds
 from physlab_mcp.errors import RequestError
 
 _MODULE = r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$"
+_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._,-]+\])?$"
 _WORDS = r"^([A-Za-z0-9][A-Za-z0-9._:@+-]*(,[A-Za-z0-9][A-Za-z0-9._:@+-]*)*)?$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 _OPTION = re.compile(r"^--([a-z][a-z0-9-]*)(?:=[^\x00-\x1f\x7f]*)?\Z")
@@ -43,9 +44,6 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             pattern=r"^[A-Za-z0-9._-]*$", description='its ClusterName, checked before use; "": the one that answers'
         ),
     ] = ""
-    host: Annotated[
-        dict[str, Any] | None, msgspec.Meta(description="login node, by SSH; null: this machine is the login node")
-    ] = None
     partition: Annotated[
         str, msgspec.Meta(pattern=_WORDS, description='partition, or several with commas; "": the cluster\'s default')
     ] = ""
@@ -59,10 +57,43 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = ""
     python: Annotated[
         str,
-        msgspec.Meta(pattern=r"^[^-\x00-\x1f\x7f][^\x00-\x1f\x7f]*$", description="Python 3.8 or newer on the nodes"),
+        msgspec.Meta(
+            pattern=r"^[^-\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+            description="Python on the nodes: 3.8 or newer for commands, 3.11 or newer with this physlab for node calls",
+        ),
     ] = "python3"
     bootstrap: Annotated[
-        Literal["", "uv"], msgspec.Meta(description="uv: make the environment of node calls there, once a lock file")
+        Literal["", "uv"],
+        msgspec.Meta(description="uv: make the environment of node calls there, from `python`, once for each lock"),
+    ] = ""
+    lock: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=_PRINTABLE, description='requirements file here for `bootstrap`; "": the versions installed here'
+        ),
+    ] = ""
+    packages: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=_PACKAGE, max_length=200)], ...],
+        msgspec.Meta(description="further packages installed here that `bootstrap` takes along, such as torch"),
+    ] = ()
+    wheelhouse: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^(/[^\x00-\x1f\x7f]*)?$", description='folder of wheels there, used without a network; "": none'
+        ),
+    ] = ""
+    local_wheelhouse: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=_PRINTABLE, description='folder of wheels here, brought there and used without a network; "": none'
+        ),
+    ] = ""
+    uv: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^([^-\x00-\x1f\x7f][^\x00-\x1f\x7f]*)?$",
+            description='the program uv there; "": found there, else this machine\'s is brought',
+        ),
     ] = ""
     modules: Annotated[
         tuple[Annotated[str, msgspec.Meta(pattern=_MODULE, max_length=200)], ...],
@@ -96,8 +127,18 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 60.0
     signal_s: Annotated[
         int,
-        msgspec.Meta(ge=0, le=65_535, description="seconds before its end at which a job is told; 0: it is not told"),
+        msgspec.Meta(
+            ge=0,
+            le=65_535,
+            description="seconds before the end of its time at which a job with a checkpoint_signal is told; 0: it is not",
+        ),
     ] = 0
+    checkpoint_s: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0, le=86_400, description="how long a paused job may take to keep its progress before it is ended"
+        ),
+    ] = 60.0
     requeue: Annotated[
         bool, msgspec.Meta(description="let Slurm start a job again after its node failed or it was preempted")
     ] = True
@@ -146,7 +187,8 @@ def check(settings: SlurmSettings) -> None:
         RequestError: naming the field.
 
     """
-    for field in ("root", "cluster", "partition", "account", "qos", "constraint", "gpu_type", "python", "image"):
+    for field in ("root", "cluster", "partition", "account", "qos", "constraint", "gpu_type", "python", "image", "lock",
+                  "wheelhouse", "local_wheelhouse", "uv"):  # fmt: skip
         if "\n" in getattr(settings, field):  # a `$` in a pattern lets a last one pass
             raise _wrong(field, getattr(settings, field), "has a line break")
     for option in settings.options:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -71,6 +72,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     by_uid: int | None = None
 
 
+@lru_cache(4096)
 def state_word(text: str) -> tuple[str, int | None]:
     """The state in "CANCELLED by 1000", "OUT_OF_ME+", "CD" or "RUNNING,COMPLETING", and who cancelled it."""
     words = text.strip().split()
@@ -82,6 +84,7 @@ def state_word(text: str) -> tuple[str, int | None]:
     return _SHORT.get(first, first), by
 
 
+@lru_cache(4096)
 def standing(state: str, reason: str = "", *, exit_code: str = "", output: str = "") -> Standing:
     """Where a job with this state stands.
 

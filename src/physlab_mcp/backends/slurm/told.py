@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from physlab_mcp.backends.local.command_events import MOST_BYTES, read_line
+from physlab_mcp.backends.command_events import MOST_BYTES, read_line
 from physlab_mcp.backends.slurm.abroad import Abroad
 from physlab_mcp.backends.slurm.roster import Roster
 
@@ -42,9 +42,11 @@ def pieces(one: Abroad) -> list[tuple[str, int, int]]:
 
 
 def tell_start(roster: Roster, one: Abroad, data: bytes | None) -> None:
-    """From runner.json: whether the command runs, and since when."""
+    """From runner.json: whether the command runs, and since when; what an earlier life left there says nothing."""
     body = body_of(data)
-    if body is not None and body.get("child_pid") and isinstance(body.get("started"), int | float):
+    if body is None or not body.get("child_pid") or not isinstance(body.get("started"), int | float):
+        return
+    if not one.again or body["started"] > one.begins:
         roster.tell_started(one, float(body["started"]))
 
 

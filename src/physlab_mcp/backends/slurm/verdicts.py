@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from physlab_mcp.backends.slurm.merging import Known
 from physlab_mcp.backends.slurm.states import Standing, exit_of
 from physlab_mcp.schemas.result import Failure
 
-DUPLICATE = 3  # of element.py
+NOT_TWICE = (3, 4)  # what element.py ends with if it found that the job runs, or ran, by a start that Slurm forgot
 FILE_S = 3  # looks at a folder that has no result although the job is over: shared file systems lag
 
 
@@ -25,6 +26,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 WAIT = Verdict("wait")
+# A node's own accident before anything of ours: the copy of the script that Slurm had made there was gone.
+_UNLAUNCHED = re.compile(r"slurmstepd\S*: error: execve\(\): \S*slurm_script: ")
 
 
 def may_be_slurms(result: dict[str, Any]) -> bool:
@@ -70,8 +73,10 @@ def _without(known: Known, stand: Standing, *, begun: bool, output: str) -> Verd
             code="error", message="Slurm says that it completed, and its folder holds no result.",
             remedy="Is backends.slurm.root on a file system that login and compute nodes share?",
         ))  # fmt: skip
-    if begun and status != DUPLICATE and number != 53:
-        return Verdict("lost", status=-number if number else status)
+    if begun and number != 53:
+        return Verdict("lost", status=None if status in NOT_TWICE else -number if number else status)
+    if not begun and _UNLAUNCHED.search(output):
+        return Verdict("dropped")
     said = f" It said: {output}" if output else ""
     return Verdict("done", Failure(
         code="error", message=f"The job could not begin on its node ({known.state}, exit {known.exit_code}).{said}",

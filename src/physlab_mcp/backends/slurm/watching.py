@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _FOLDERS = 500  # read in one round trip
 _GROUP = 100  # brought home in one
 _EARLIER_S = 3600.0
+_UNKNOWN_S = 30.0  # accounting may lag so long before a job that left the queue is told as out of sight
+_NOT_YET = ("", "None")  # reasons before Slurm has looked at a job
 
 
 class Watching:
@@ -136,15 +138,19 @@ class Watching:
             one.known = now
 
     def _notice_again(self, one: Abroad, now: Known, submitted_at: float) -> None:
-        """Tell that Slurm has taken it from its node and queued it again, which gives it a new submit time."""
-        ran = self._standing(one).kind == "started"
-        waits = standing(now.state, now.reason).kind in ("queued", "paused")
+        """Tell that Slurm has taken it from its node and queued it again, which gives it a new submit time.
+
+        That time may come a while after the state, so what waits already is not queued again by it.
+        """
+        ran = one.told_started or self._standing(one).kind == "started"
+        stand = standing(now.state, now.reason)
+        waits = stand.kind in ("queued", "paused") and stand.known
         later = 0.0 < one.submitted_at < submitted_at
         one.submitted_at = max(one.submitted_at, submitted_at)
-        if (ran and waits) or later:
+        if ran and (waits or later):
             one.again += 1
-            text = f"Slurm has queued it again (time {one.again}); its checkpoint is kept"
-            self._roster.tell(one.job, "event", data={"kind": "log", "text": text})
+            text = f"Slurm has queued it again (time {one.again}), and its checkpoint is kept"
+            self._roster.tell_again(one, text, stand.code, stand.text if waits else "")
 
     def _stand(self, one: Abroad) -> None:
         """Tell what Slurm's word alone says."""
@@ -155,8 +161,22 @@ class Watching:
         elif stand.kind in ("queued", "started") and one.told_paused and stand.known:
             one.told_paused, one.wanted = False, ""
             self._roster.tell(one.job, "resumed")
+        if stand.kind == "queued" and stand.known and not one.told_started and one.there.reason not in _NOT_YET:
+            self._roster.tell_waiting(one, stand.code, stand.text)
         if stand.hopeless and one.doom is None:
             one.doom = stand.failure
+
+    def tell_sight(self) -> None:
+        """Tell of whom nothing can be seen, and of whom something can again."""
+        out = not self._cluster.reachable and self._cluster.failures > 1
+        for one in self._roster.abroad.values():
+            known, now = one.known, time.time()
+            if out:
+                self._roster.tell_unreachable(one, self._cluster.since, self._cluster.why)
+            elif known is not None and known.unknown_since and now - known.unknown_since > _UNKNOWN_S:
+                self._roster.tell_unreachable(one, known.unknown_since, known.why)
+            elif self._cluster.reachable and (known is None or known.seen_at):
+                self._roster.tell_reachable(one)
 
     def _standing(self, one: Abroad) -> Standing:
         return standing(one.there.state, one.there.reason, exit_code=one.there.exit_code)
@@ -164,7 +184,7 @@ class Watching:
     def _worth_reading(self, one: Abroad) -> bool:
         known = one.there
         waits = self._standing(one).kind in ("queued", "paused")
-        return known.final or known.missing or not waits or (one.told_started and not one.again)
+        return known.final or known.missing or not waits or one.told_started
 
     # -- their folders ---------------------------------------------------------------------------------------
 
