@@ -1,12 +1,13 @@
 """Record what a real Kubernetes API server answers to requests that it refuses, for the fake one to be measured by.
 
     python scripts/record-kubernetes-errors.py --kubeconfig PATH [--context NAME] [--folder DIR]
-                                               [--compact COMMAND]
+                                               [--compact COMMAND] [--restart COMMAND]
 
 Makes the namespace `physlab-record`, sends the requests below, deletes the namespace, and writes
 `<folder>/<server version>.json`. `--compact` is a command that compacts the server's etcd to the revision that is put
 in the place of `{revision}` (such as `etcdctl --endpoints http://127.0.0.1:12379 compact {revision}`); without it the
-410 of an old `continue` token is not recorded. No credential is written: headers are left out.
+410 of an old `continue` token is not recorded. `--restart` is a command that starts the API server anew, after which it
+answers a watch from an old revision with 410. No credential is written: headers are left out.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ REFUSED: list[tuple[str, str, str, str, Any]] = [
     ("job-no-containers", "POST", JOBS, "", job("a", {"containers": []})),
     ("job-no-image", "POST", JOBS, "", job("a", {"containers": [container(image="")]})),
     ("job-same-volume-twice", "POST", JOBS, "", job("a", {"volumes": [{"name": "v", "emptyDir": {}}] * 2})),
-    ("job-volume-of-no-type", "POST", JOBS, "", job("a", {"volumes": [{"name": "v", "hostPath": None}]})),
+    (
+        "job-volume-of-two-types", "POST", JOBS, "",
+        job("a", {"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/a"}}]}),
+    ),
     (
         "job-unknown-mount", "POST", JOBS, "",
         job("a", {"containers": [container(volumeMounts=[{"name": "no", "mountPath": "/a"}])]}),
@@ -96,6 +100,8 @@ REFUSED: list[tuple[str, str, str, str, Any]] = [
     ("configmap-bad-key", "POST", MAPS, "", configmap("a", **{"a/b": "c"})),
     ("configmap-too-large", "POST", MAPS, "", configmap("a", a="x" * ((1 << 20) + 1))),
     ("unknown-field-selector", "GET", f"{JOBS}?fieldSelector=spec.parallelism%3D1", "", None),
+    ("unknown-field-selector-of-maps", "GET", f"{MAPS}?fieldSelector=data.a%3D1", "", None),
+    ("unknown-field-selector-of-pods", "GET", f"{PODS}?fieldSelector=spec.priority%3D1", "", None),
     ("bad-label-selector", "GET", f"{JOBS}?labelSelector=a+b+c", "", None),
     ("bad-continue", "GET", f"{JOBS}?limit=1&continue=nonsense", "", None),
     ("future-revision", "GET", f"{JOBS}?resourceVersion=999999999", "", None),
@@ -130,7 +136,7 @@ class Recorder:
             return answer.status, answer.data.decode(errors="replace")
 
 
-def cases(recorder: Recorder, compact: str | None) -> Iterator[dict[str, Any]]:
+def cases(recorder: Recorder, compact: str | None, restart: str | None = None) -> Iterator[dict[str, Any]]:
     """Every case with the server's answer."""
     for method, path, body in BEFORE:
         code, answer = recorder.send(method, path, body)
@@ -139,9 +145,11 @@ def cases(recorder: Recorder, compact: str | None) -> Iterator[dict[str, Any]]:
     for name, method, path, sort, body in REFUSED:
         code, answer = recorder.send(method, path, body, sort)
         yield case((name, method, path, sort, body), code, answer)
-    yield old_watch(recorder)
     if compact:
         yield old_page(recorder, compact)
+    if restart:
+        subprocess.run(shlex.split(restart), check=True, timeout=300)
+    yield old_watch(recorder)
 
 
 def case(request: tuple[str, str, str, str, Any], code: int, answer: Any) -> dict[str, Any]:
@@ -180,6 +188,7 @@ def main() -> None:
     arguments.add_argument("--context")
     arguments.add_argument("--folder", type=Path, default=FOLDER)
     arguments.add_argument("--compact")
+    arguments.add_argument("--restart")
     given = arguments.parse_args()
     recorder = Recorder(given.kubeconfig, given.context)
     _, version = recorder.send("GET", "/version")
@@ -190,7 +199,7 @@ def main() -> None:
     try:
         # The service account controller needs a moment before pods and their Jobs are admitted.
         wait_for_account(recorder)
-        found = list(cases(recorder, given.compact))
+        found = list(cases(recorder, given.compact, given.restart))
     finally:
         recorder.send("DELETE", f"/api/v1/namespaces/{SPACE}")
     server = version["gitVersion"]

@@ -42,6 +42,7 @@ FULL = {
                          "LICENCE_TOKEN": {"secret": "licence", "key": "token", "optional": True}},
     "security": {"run_as_user": 2000, "run_as_group": 2001, "fs_group": 2002, "read_only_root": False},
     "ttl_s": 600, "backoff_limit": 2, "kueue_queue": "user-queue", "results": "volume", "results_volume": "home",
+    "results_path": "/srv/home",
     "array_at_once": 4,
     "object_store": {"endpoint": "https://s3.example.org", "bucket": "physlab", "access_key": {"env": "S3_ID"},
                      "secret_key": {"file": "/run/keys/s3"}},

@@ -192,7 +192,7 @@ def sections(draw):
         found[name] = draw(choices[name])
     writable = [one["name"] for one in found["volumes"] if not one.get("readonly", True)]
     if writable and draw(st.booleans()):
-        found["results_volume"] = writable[0]
+        found |= {"results_volume": writable[0], "results_path": "/srv/results"}
     return found
 
 
@@ -357,8 +357,6 @@ def test_secrets_of_the_cluster_come_as_references():
     }  # fmt: skip
     assert env["LICENCE_TOKEN"]["valueFrom"]["secretKeyRef"]["optional"] is True
     assert env["PRICE"]["value"] == "$$(not a reference)"
-    args = container_of(a_job(chosen=settings(FULL)))["args"]
-    assert args[args.index("--keep") + 1] == "DB_PASSWORD,LICENCE_TOKEN,OMP_NUM_THREADS,PRICE"
 
 
 def test_variables_of_a_job_travel_in_a_secret_and_nowhere_else():
@@ -434,7 +432,6 @@ def test_a_job_without_an_image_is_refused_naming_the_setting():
     [
         (JobSpec(command=("a",), resources=Resources(nodes=2)), "resources.nodes"),
         (JobSpec(command=("a",), resources=Resources(cpu=0)), "resources.cpu"),
-        (JobSpec(command=("a",), sandbox=True), "sandbox"),
     ],
 )
 def test_what_no_pod_can_do_is_refused(spec, field):
@@ -553,7 +550,7 @@ def test_files_of_any_size_arrive_whole_in_pieces_that_the_server_takes(secret):
         assert one["immutable"] is True
         assert following is None or one["metadata"]["name"] != following["metadata"]["name"]
         assert all(complaints(one, version) == "" for version in (versions()[0], versions()[-1]))
-    sources = carriers.files_volume(files)["projected"]["sources"]
+    sources = carriers.files_volume(dispatch(), files)["projected"]["sources"]
     assert [next(iter(one.values()))["items"][0]["path"] for one in sources] == ["0000", "0001", "0002"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -14,21 +15,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import anyio
+import msgspec
 import psutil
 import pytest
+from tests.clusters.login_nodes import LoginNode
 from tests.clusters.slurm_cluster import SlurmCluster
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend
 from physlab_mcp.backends.hosts.here import here
+from physlab_mcp.backends.hosts.ssh import BackOff, ssh
 from physlab_mcp.backends.local import LocalBackend, LocalSettings
 from physlab_mcp.backends.slurm.abroad import remote_folder
 from physlab_mcp.backends.slurm.backend import SlurmBackend
 from physlab_mcp.backends.slurm.settings import SlurmSettings
-from physlab_mcp.lab import WORKER
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job, JobSpec
+from physlab_mcp.wiring import WORKER
 
 
 def processes_of(word: str) -> list[int]:
@@ -89,6 +93,12 @@ class Place:
 
     outage: Callable[[Site], AbstractAsyncContextManager[None]] | None = None
     """Makes what the backend asks (controller, API server, host) unreachable for the length of the block."""
+
+    brief: bool = False
+    """Another way to a backend that is asked everything elsewhere: only what may differ by the way is asked."""
+
+    calls: int = 100
+    """So many node calls are made at once; each may be a process of its own there, and take a second."""
 
     fixture: str = ""
     """A session fixture that starts what the place needs; "" for none."""
@@ -181,7 +191,8 @@ async def open_slurm(folder: Path, cluster: SlurmCluster, **fields: Any) -> Asyn
     before = dict(os.environ)
     os.environ.update(cluster.env)
     try:
-        yield SlurmSite(data=data, blobs=blobs, shared=shared / "seen", make=make, cluster=cluster, made=made)
+        yield SlurmSite(data=data, blobs=blobs, shared=shared / "seen", make=make, cluster=cluster, made=made,
+                        root=str(shared / "physlab"))  # fmt: skip
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -193,35 +204,93 @@ class SlurmSite(Site):
 
     cluster: SlurmCluster
     made: list[Backend]
+    root: str  # the backend's
 
 
 async def _lose_on_slurm(site: Site, job: Job) -> None:
     """Kill the runner: what started it, on the node, is left to find that out."""
-    folder = Path(remote_folder(slurm_root(site), job.id)) / "attempts" / str(job.attempt)
+    assert isinstance(site, SlurmSite)
+    folder = Path(remote_folder(site.root, job.id)) / "attempts" / str(job.attempt)
     os.kill(json.loads((folder / "runner.json").read_text())["pid"], signal.SIGKILL)
-
-
-def slurm_root(site: Site) -> str:
-    """The backend's root of a site."""
-    return str(site.shared.parent / "physlab")
 
 
 @asynccontextmanager
 async def _slurm_outage(site: Site) -> AsyncIterator[None]:
+    """It is ended, not killed: a controller that is killed may forget what it took in its last seconds."""
     assert isinstance(site, SlurmSite)
-    site.cluster.do("kill-controller")
+    site.cluster.do("stop-controller")
     try:
-        with anyio.fail_after(60):
-            while (await site.made[-1].describe()).reachable:  # noqa: ASYNC110 - a backend tells nobody of it
-                await anyio.sleep(0.02)
+        await _unreachable(site)
         yield
     finally:
         site.cluster.do("start-controller")
 
 
+async def _unreachable(site: SlurmSite) -> None:
+    with anyio.fail_after(60):
+        while (await site.made[-1].describe()).reachable:  # noqa: ASYNC110 - a backend tells nobody of it
+            await anyio.sleep(0.02)
+
+
 SLURM = Place(
-    name="slurm", open=open_slurm, fixture="slurm", pause="queued_only", room=16, queues=True, lose=_lose_on_slurm,
+    name="slurm", open=open_slurm, fixture="slurm", pause="checkpoint", room=16, queues=True, calls=12, lose=_lose_on_slurm,
     outage=_slurm_outage, deadline_s=60.0, marks=(pytest.mark.services, pytest.mark.timeout(180)),
 )  # fmt: skip
 
-PLACES = {place.name: place for place in (LOCAL, SLURM)}
+# -- the same cluster over SSH, as an ordinary user --------------------------------------------------------------
+
+QUICK = BackOff(first_s=0.05, most_s=0.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SSHSite(SlurmSite):
+    """A site behind a login node."""
+
+    node: LoginNode
+
+
+@asynccontextmanager
+async def open_slurm_ssh(
+    folder: Path, cluster: SlurmCluster, *, node: LoginNode | None = None, login: dict[str, Any] | None = None,
+    **fields: Any,
+) -> AsyncIterator[SSHSite]:  # fmt: skip
+    """A site on the test cluster behind a login node, a fresh one unless it is given; fields are of the settings."""
+    data = DataDir(folder / "data").create()
+    mine = node is None
+    node = node or LoginNode(cluster).start()
+    base = node.new_folder(new_handle("site"))
+    blobs = Blobs(data.blobs)
+    made: list[Backend] = []
+    settings = slurm_settings(base / "physlab", **{"python": node.python, **fields})
+    settings = msgspec.structs.replace(settings, env={**settings.env, "PYTHONPATH": node.python_path})
+
+    def make() -> Backend:
+        host = ssh(node.settings(**(login or {})), settings.root, back_off=QUICK)
+        made.append(SlurmBackend(data, settings, host, blobs=blobs))
+        return made[-1]
+
+    try:
+        yield SSHSite(data=data, blobs=blobs, shared=node.new_folder(new_handle("seen")), make=make, cluster=cluster,
+                      made=made, node=node, python=node.python, root=settings.root)  # fmt: skip
+    finally:
+        for one in made:
+            assert isinstance(one, SlurmBackend)
+            await one.cluster.host.aclose()
+        if mine:
+            node.remove()
+
+
+@asynccontextmanager
+async def _ssh_outage(site: Site) -> AsyncIterator[None]:
+    assert isinstance(site, SSHSite)
+    site.node.stop()
+    try:
+        await _unreachable(site)
+        yield
+    finally:
+        site.node.start()
+
+
+SLURM_SSH = dataclasses.replace(SLURM, name="slurm-ssh", open=open_slurm_ssh, brief=True, outage=_ssh_outage)
+
+PLACES = {place.name: place for place in (LOCAL, SLURM, SLURM_SSH)}

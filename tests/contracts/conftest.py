@@ -11,13 +11,16 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from tests.clusters.slurm_cluster import slurm
-from tests.contracts.backends import PLACES, Place
+from tests.contracts.backends import PLACES as OTHERS
+from tests.contracts.backends import Place
+from tests.contracts.kubernetes_places import KUBERNETES, kubernetes_1_20, kubernetes_1_31
 from tests.contracts.stand_in import StandIn
 
 from physlab_mcp.stores.base import Store
 from stores import STORES, Desk
 
-__all__ = ["slurm"]
+__all__ = ["kubernetes_1_20", "kubernetes_1_31", "slurm"]
+PLACES = {**OTHERS, **{place.name: place for place in KUBERNETES}}
 
 
 @pytest.fixture(params=list(STORES))
@@ -52,9 +55,18 @@ def desk(store: Store) -> Desk:
     return Desk(store)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "brief: asked of every way to a backend, also where the backend is asked all elsewhere"
+    )
+
+
 @pytest.fixture(params=[pytest.param(name, marks=place.marks) for name, place in PLACES.items()])
 def place(request: pytest.FixtureRequest) -> Place:
-    return PLACES[request.param]
+    found = PLACES[request.param]
+    if found.brief and request.node.get_closest_marker("brief") is None:
+        pytest.skip("the same backend is asked this over another way")
+    return found
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_every_observation_has_its_row() -> None:
     rows = "\n".join(line.split("|")[1] for line in GUIDE.splitlines() if line.startswith("| `"))
     kinds = re.search(r"kind: (.*?)\.\n", Observation.__doc__ or "", re.DOTALL)
     assert kinds is not None
-    told = re.findall(r"[a-z]+", re.sub(r"\(.*?\)", "", kinds.group(1)))
+    told = re.findall(r"[a-z]+", re.sub(r"\(.*?\)", "", kinds.group(1), flags=re.DOTALL))
     assert {"placed", "done", "lost", "resumed"} <= set(told)
     assert [kind for kind in told if f"`{kind}`" not in rows] == []
 

@@ -720,6 +720,37 @@ async def test_saturated_groups_are_passed_over(desk: Desk) -> None:
     assert await desk.ready(saturated={"a"}) == [other.id, alone.id]
 
 
+async def test_a_job_gets_its_backend_and_the_reason_with_its_dispatch(desk: Desk) -> None:
+    (job,) = await desk.add(make_job(backend="auto"))
+    assert (job.backend, job.why_here) == ("auto", "")
+    away = step(job, S.SUBMITTING, S.QUEUED, backend="slurm", why_here="slurm: here is full")
+    await desk.turn(away)
+    found = await desk.get(job)
+    assert (found.backend, found.why_here) == ("slurm", "slurm: here is full")
+    assert [one.id for one in await desk.store.find_jobs(JobQuery(backend="slurm"))] == [job.id]
+    await desk.turn(step(found, S.PENDING, backend="auto"))
+    back = await desk.get(job)
+    assert (back.backend, back.why_here) == ("auto", "slurm: here is full")
+    ready: list[str] = []
+    await desk.turn(
+        decide=lambda view: ready.extend(one.id for one in view.ready("auto", now=1e9, limit=9, saturated=()))
+    )
+    assert ready == [job.id]
+    await desk.turn(step(back, S.SUBMITTING, S.QUEUED, backend="local", why_here=""))
+    assert ((await desk.get(job)).backend, (await desk.get(job)).why_here) == ("local", "")
+
+
+async def test_the_jobs_of_a_group_that_are_abroad_are_counted_at_all_backends(desk: Desk) -> None:
+    jobs = await desk.add(*[make_job(group="g", backend=name) for name in ("local", "slurm", "slurm", "local")])
+    (other,) = await desk.add(make_job(group="h"))
+    for job in (*jobs[:3], other):
+        await desk.turn(step(job, S.SUBMITTING, S.QUEUED, S.RUNNING))
+    await desk.turn(step(await desk.get(jobs[2]), S.PAUSED))
+    counted: list[int] = []
+    await desk.turn(decide=lambda view: counted.extend(view.abroad(name) for name in ("g", "h", "i")))
+    assert counted == [2, 1, 0]
+
+
 # -- requests and records --------------------------------------------------------------------------------------
 
 

@@ -145,6 +145,13 @@ class FakeCluster:
         """Answer the next requests (`count` None: all) of a verb and a kind (plural; empty: any) with an error."""
         self._rule("answer", verb, kind, count, code=code)
 
+    def refuse(
+        self, code: int, reason: str, message: str, *, verb: str = "", kind: str = "", count: int | None = 1,
+    ) -> None:  # fmt: skip
+        """Answer the next requests with a Status of these words: a quota, a webhook."""
+        body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code}
+        self._rule("answer", verb, kind, count, code=code, body={**body, "reason": reason, "message": message})
+
     def slow(self, seconds: float, *, verb: str = "", kind: str = "", count: int | None = None) -> None:
         """Answer later."""
         self._rule("slow", verb, kind, count, seconds=seconds)

@@ -19,9 +19,7 @@ def _container(one: Object) -> None:
     one.setdefault("imagePullPolicy", "Always" if latest else "IfNotPresent")
     one.setdefault("terminationMessagePath", "/dev/termination-log")
     one.setdefault("terminationMessagePolicy", "File")
-    resources = one.setdefault("resources", {})
-    for name, value in (resources.get("limits") or {}).items():
-        resources.setdefault("requests", {}).setdefault(name, value)
+    one.setdefault("resources", {})
     for port in one.get("ports") or []:
         port.setdefault("protocol", "TCP")
     for variable in one.get("env") or []:
@@ -73,6 +71,11 @@ def pod(one: Object) -> None:
     """A pod as it is stored at its creation."""
     spec = one.setdefault("spec", {})
     pod_spec(spec)
+    # Of pods only: a template keeps what it was given.
+    for container in [*spec.get("containers", []), *spec.get("initContainers", [])]:
+        resources = container["resources"]
+        for name, value in (resources.get("limits") or {}).items():
+            resources.setdefault("requests", {}).setdefault(name, value)
     spec.setdefault("enableServiceLinks", True)
     spec.setdefault("serviceAccountName", "default")
     spec.setdefault("serviceAccount", spec["serviceAccountName"])

@@ -18,14 +18,13 @@ _TELL_OBJECT = {"pods", "persistentvolumeclaims", "serviceaccounts"}
 TERMINAL = ("Succeeded", "Failed")
 
 
-def _policy(resource: Resource, options: Mapping[str, Any]) -> str:
+def _policy(resource: Resource, options: Mapping[str, Any], minor: int) -> str:
     """The policy asked for; by default Jobs of batch leave their pods behind, as the real server has it."""
     asked = options.get("propagationPolicy")
     if asked:
         if asked not in POLICIES:
-            faults: list[Cause] = [
-                unsupported("propagationPolicy", asked, ("Background", "Foreground", "Orphan", "nil"))
-            ]
+            known = ("Foreground", "Background") if minor <= 20 else ("Background", "Foreground")
+            faults: list[Cause] = [unsupported("propagationPolicy", asked, (*known, "Orphan", "nil"))]
             raise invalid("DeleteOptions", "meta.k8s.io", "", faults)
         return asked
     if options.get("orphanDependents") is not None:
@@ -42,7 +41,7 @@ def delete(
 
     Raises ApiError: 404, 409 (a precondition), 422 (an unknown policy).
     """
-    policy = _policy(resource, options)
+    policy = _policy(resource, options, registry.profile.minor)
     old = registry.get(resource, namespace, name)
     _hold(resource, old, options.get("preconditions") or {})
     new = own(old)
@@ -78,10 +77,16 @@ def delete(
 
 def _hold(resource: Resource, one: Object, asked: Mapping[str, Any]) -> None:
     metadata = one["metadata"]
-    for word, field, said in (("UID", "uid", "object meta"), ("ResourceVersion", "resourceVersion", "object meta")):
+    for word, field, done in (
+        ("UID", "uid", "deleted and then recreated"),
+        ("ResourceVersion", "resourceVersion", "modified"),
+    ):
         if asked.get(field) is not None and asked[field] != metadata[field]:
-            why = f"Precondition failed: {word} in precondition: {asked[field]}, {word} in {said}: {metadata[field]}"
-            raise conflict(resource.plural, resource.group, metadata["name"], why)
+            why = (
+                f"the {word} in the precondition ({asked[field]}) does not match the {word} in record "
+                f"({metadata[field]}). The object might have been {done}"
+            )
+            raise conflict(resource.kind, resource.group, metadata["name"], why)
 
 
 def _grace(resource: Resource, one: Object, asked: int | None) -> int:

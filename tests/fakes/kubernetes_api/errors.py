@@ -94,7 +94,8 @@ def _dotted(kind: str, group: str) -> str:
 
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:
-    told = str(causes[0]) if len(causes) == 1 else "[" + ", ".join(str(one) for one in causes) + "]"
+    words = list(dict.fromkeys(map(str, causes)))  # what is found twice is said once
+    told = words[0] if len(words) == 1 else "[" + ", ".join(words) + "]"
     return ApiError(
         422, "Invalid", f'{_dotted(kind, group)} "{name}" is invalid: {told}',
         {**_details(name, group, kind), "causes": [one.wire() for one in causes]},

@@ -32,16 +32,20 @@ def job(one: Object, profile: Profile) -> list[Cause]:
             text = f"will not able to create pod with invalid DNS label: {pod}"
             causes.append(cause("metadata.name", "invalid", text, value=one["metadata"].get("name", "")))
     own = spec["template"]["metadata"].get("labels") or {}
-    if not selects(spec.get("selector"), own):
-        text = "`selector` does not match template `labels`"
-        causes.append(cause("spec.template.metadata.labels", "invalid", text, value=own))
     if not spec.get("manualSelector"):
         extra = set((spec.get("selector") or {}).get("matchLabels") or {}) - set(own)
         mine = {"controller-uid", "batch.kubernetes.io/controller-uid"}
         if extra or set((spec.get("selector") or {}).get("matchLabels") or {}) - mine:
             text = "`selector` not auto-generated"
             causes.append(cause("spec.selector", "invalid", text, value=spec["selector"].get("matchLabels")))
-    return causes
+    return causes + _labels(spec)
+
+
+def _labels(spec: Object) -> list[Cause]:
+    own = spec["template"]["metadata"].get("labels") or {}
+    if selects(spec.get("selector"), own):
+        return []
+    return [cause("spec.template.metadata.labels", "invalid", "`selector` does not match template `labels`", value=own)]
 
 
 def _spec(spec: Object, at: str, profile: Profile) -> list[Cause]:
@@ -55,7 +59,7 @@ def _spec(spec: Object, at: str, profile: Profile) -> list[Cause]:
     inner = spec_faults(template["spec"], f"{at}.template.spec", profile)
     causes += inner
     policy, field = template["spec"].get("restartPolicy"), f"{at}.template.spec.restartPolicy"
-    if policy == "Always" and profile.minor >= 21:
+    if policy == "Always":
         causes.append(cause(field, "required", 'valid values: "OnFailure", "Never"'))
     elif policy not in ("OnFailure", "Never"):
         causes.append(unsupported(field, policy, ("OnFailure", "Never")))
@@ -99,9 +103,9 @@ def _scheduling_apart(template: Object) -> Object:
 
 
 def job_update(new: Object, old: Object, profile: Profile) -> list[Cause]:
-    """Changes of a Job that are not allowed."""
+    """What is wrong with a changed Job, and changes that are not allowed; the server looks at a part of it twice."""
     after, before = new["spec"], old["spec"]
-    causes = _spec(after, "spec", profile)
+    causes = job(new, profile) + _spec(after, "spec", profile) + _labels(after)
     elastic = (
         profile.minor >= 27 and before.get("completionMode") == "Indexed"
         and after.get("completions") == after.get("parallelism")

@@ -30,12 +30,18 @@ def _token(revision: int, start: tuple[str, str]) -> str:
 
 
 def _read_token(token: str) -> tuple[int, tuple[str, str]]:
+    text = b""
     try:
-        found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        found = json.loads(text)
         namespace, name = found["start"].split("\0")
         return int(found["rv"]), (namespace, name)
     except (ValueError, KeyError, TypeError):
-        raise bad_request("continue key is not valid: illegal base64 data at input byte 0") from None
+        why = "illegal base64 data at input byte 0"
+        if text:
+            first = chr(text[0]) if 32 <= text[0] < 127 else f"\\u{text[0]:04x}"
+            why = f"invalid character '{first}' looking for beginning of value"
+        raise bad_request(f"invalid continue token: continue key is not valid: {why}") from None
 
 
 def revision_of(text: str) -> int:

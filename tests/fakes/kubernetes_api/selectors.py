@@ -47,7 +47,10 @@ def labels(text: str) -> Test:
         tests.append((key, word, values))
         if at < len(text):
             if text[at] != ",":
-                raise bad_request(f"unable to parse requirement: found '{text[at:]}', expected: ',' or 'end of string'")
+                wanted = "'=', '!=', '==', 'in', notin'" if word == "exists" else "',' or 'end of string'"
+                raise bad_request(
+                    f"unable to parse requirement: found '{text[at:].split(maxsplit=1)[0]}', expected: {wanted}"
+                )
             at += 1
     return lambda one: _all_hold(tests, labels_of(one))
 
@@ -92,6 +95,15 @@ def _field(one: Object, path: str) -> str:
     return "" if value is None else str(value)
 
 
+def _not_by(path: str, resource: Resource) -> str:
+    """Each group of the server has words of its own for a field by which it cannot select."""
+    if resource.group == "batch":
+        return f'field label "{path}" not supported for batchv1.{resource.kind}'
+    if resource.fields:
+        return f"field label not supported: {path}"
+    return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+
+
 def fields(text: str, resource: Resource) -> Test:
     """The test of a `fieldSelector` parameter.
 
@@ -105,9 +117,6 @@ def fields(text: str, resource: Resource) -> Test:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         path, sign, value = found.groups()
         if path not in known:
-            raise bad_request(
-                f'Unable to find "{resource.api_version}, Resource={resource.plural}" that match label selector "", '
-                f'field selector "{text}": field label not supported: {path}',
-            )
+            raise bad_request(_not_by(path, resource))
         tests.append((path, sign != "!=", value))
     return lambda one: all((_field(one, path) == value) is wanted for path, wanted, value in tests)

@@ -104,9 +104,27 @@ def files_of(
     return found
 
 
-def files_volume(carriers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The volume that shows all pieces in one folder. They may be created after the Job: pods wait for them."""
-    sources = [
+def revoked_of(dispatch: Dispatch, elements: Sequence[int], settings: KubernetesSettings) -> dict[str, Any]:
+    """The ConfigMap that says which elements of an Indexed Job must not begin any more."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": naming.revoked_name(dispatch),
+            "namespace": settings.namespace,
+            "labels": naming.labels(dispatch, kind="files"),
+            "annotations": naming.notes(dispatch),
+        },
+        "data": {f"revoked-{element}": "" for element in elements},
+    }
+
+
+def files_volume(dispatch: Dispatch, carriers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The volume that shows all pieces in one folder. They may be created after the Job: pods wait for them.
+
+    Elements of an Indexed Job also see there which of them are revoked, if any are.
+    """
+    sources: list[dict[str, Any]] = [
         {
             ("secret" if carrier["kind"] == "Secret" else "configMap"): {
                 "name": carrier["metadata"]["name"],
@@ -115,6 +133,8 @@ def files_volume(carriers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         }
         for number, carrier in enumerate(carriers)
     ]
+    if dispatch.indexes:
+        sources.append({"configMap": {"name": naming.revoked_name(dispatch), "optional": True}})
     return {"name": "physlab-files", "projected": {"sources": sources, "defaultMode": 0o440}}
 
 

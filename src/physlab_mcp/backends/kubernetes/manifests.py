@@ -49,11 +49,6 @@ def check(spec: JobSpec, settings: KubernetesSettings, capabilities: Capabilitie
         )  # fmt: skip
     if spec.resources.cpu <= 0 or not math.isfinite(spec.resources.cpu):
         raise RejectedError("A job needs some of a core.", field="resources.cpu", got=spec.resources.cpu)
-    if spec.sandbox:
-        raise RejectedError(
-            "A pod is the sandbox here: there is no second one inside.",
-            field="sandbox", got=True, remedy="Leave sandbox out for this backend.",
-        )  # fmt: skip
     taken = {volume.target for volume in settings.volumes}
     for mount in spec.mounts:
         volume_of(mount, settings)

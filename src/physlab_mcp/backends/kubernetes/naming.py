@@ -83,6 +83,11 @@ def carrier_name(dispatch: Dispatch, piece: int) -> str:
     return named(job_name(dispatch).removeprefix("physlab-"), "files", suffix=f"-{piece}")
 
 
+def revoked_name(dispatch: Dispatch) -> str:
+    """The name of the ConfigMap that says which elements of an Indexed Job must not begin any more."""
+    return named(job_name(dispatch).removeprefix("physlab-"), "revoked", suffix="-x")
+
+
 def program_name(lab: str, digest: str) -> str:
     """The name of the ConfigMap that brings the runner: other bytes, other name."""
     return named("program", lab, digest)

@@ -2,9 +2,9 @@
 
 The container runs `python -I -S /physlab/program/pod.py`, a program of the standard library that unpacks the job
 folder from /physlab/files into /physlab/work, runs the runner on it and brings the results home. Its words:
-`--element N` (without it: $JOB_COMPLETION_INDEX), `--results log:<bytes> | volume:<folder> | object_store`, and
-`--keep NAME,…`, variables that the command is to see. It ends with 0 once the result is brought home, whatever the
-outcome of the command: a pod that fails is a matter of the cluster, not of the command.
+`--element N` (without it: $JOB_COMPLETION_INDEX) and `--results log:<bytes> | volume:<folder> | object_store`. It ends
+with 0 once the result is brought home, whatever the outcome of the command: a pod that fails is a matter of the
+cluster, not of the command.
 """
 
 from __future__ import annotations
@@ -172,9 +172,7 @@ def _words(dispatch: Dispatch, settings: KubernetesSettings) -> list[str]:
         way = f"volume:{volume.target}"
     elif way == "log":
         way = f"log:{settings.log_archive_mb * 1_000_000}"
-    words += ["--results", way]
-    kept = sorted({*settings.env, *settings.env_from_secrets})
-    return [*words, "--keep", ",".join(kept)] if kept else words
+    return [*words, "--results", way]
 
 
 def _environment(settings: KubernetesSettings) -> list[dict[str, Any]]:
@@ -216,7 +214,7 @@ def _volumes(dispatch: Dispatch, settings: KubernetesSettings, bundle: Bundle) -
     work = {"sizeLimit": settings.work_size} if settings.work_size else {}
     return [
         carriers.program_volume(dispatch.lab, bundle.program),
-        carriers.files_volume(bundle.files),
+        carriers.files_volume(dispatch, bundle.files),
         {"name": "physlab-work", "emptyDir": work},
         {"name": "physlab-tmp", "emptyDir": dict(work)},
         *(_volume(volume) for volume in settings.volumes),

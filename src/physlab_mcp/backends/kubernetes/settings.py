@@ -149,6 +149,9 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     start_patience_s: Annotated[
         float, Meta(ge=0, le=86_400, description="how long a pod may fail to pull its image or find its Secret")
     ] = 300.0
+    silence_s: Annotated[
+        float, Meta(ge=1, le=86_400, description="a pod that should be gone for so long is on a lost node")
+    ] = 60.0
     array_size: Annotated[int, Meta(ge=1, le=100_000, description="elements of one Indexed Job")] = 1000
     array_at_once: Annotated[int, Meta(ge=0, le=100_000, description="of these at once; 0: all")] = 0
     kueue_queue: Annotated[Subdomain, Meta(description="LocalQueue of Kueue that admits the jobs")] = ""
@@ -157,6 +160,9 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         Meta(description="how files come home; auto: volume, else object store, else log, as far as set"),
     ] = "auto"
     results_volume: Annotated[str, Meta(description="name of the writable volume for `results: volume`")] = ""
+    results_path: Annotated[
+        str, Meta(description="where this machine sees that volume (absolute), since results are read there")
+    ] = ""
     log_archive_mb: Annotated[int, Meta(ge=1, le=64, description="most that may come home through the log, in MB")] = 8
     inline_mb: Annotated[
         int, Meta(ge=1, le=64, description="most that a submission may bring in ConfigMaps, in MB")
@@ -168,6 +174,8 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     ] = 300
     request_timeout_s: Annotated[float, Meta(ge=1, le=600, description="for each request")] = 30.0
     requests_at_once: Annotated[int, Meta(ge=1, le=64, description="requests under way at once")] = 8
+    logs_at_once: Annotated[int, Meta(ge=1, le=5000, description="logs of pods followed at once")] = 500
+    max_jobs: Annotated[int, Meta(ge=1, le=100_000, description="jobs on the cluster at once, waiting ones too")] = 5000
 
     def volume(self, name: str) -> Volume | None:
         """The volume of that name."""
@@ -354,6 +362,11 @@ def _check_results(settings: KubernetesSettings) -> None:
     if name and (volume is None or volume.readonly):
         known = ", ".join(v.name for v in settings.volumes if not v.readonly) or "none"
         raise refuse("results_volume", name, f"it is no writable volume; writable are: {known}", "Add it to volumes.")
+    if name and settings.way_home() == "volume" and not PurePosixPath(settings.results_path).is_absolute():
+        raise refuse(
+            "results_path", settings.results_path, "results on a volume are read there, and it is no absolute path",
+            "Name the folder of this machine on which the volume lies, or set results to log or object_store.",
+        )  # fmt: skip
     if settings.results == "volume" and not name:
         raise refuse("results", "volume", "no results_volume is set", f"Set {SECTION}.results_volume.")
     if settings.results == "object_store" and settings.object_store is None:

@@ -24,7 +24,7 @@ Json = Mapping[str, Any]
 State = Literal["active", "suspended", "complete", "failed"]
 Kind = Literal["waiting", "started", "done", "lost", "cancelled", "paused"]
 UNUSABLE, DUPLICATE = 2, 3  # exit codes of the runner
-_SILENCE_S = 60.0  # a pod that should be gone for so long is on a node that does not answer
+SILENCE_S = 60.0  # a pod that should be gone for so long is on a node that does not answer
 _OWN_FAULT = re.compile(r"exceed\w* (its|the) .*\blimit\b", re.IGNORECASE)
 
 # Waiting reasons that do not mend themselves at once, and what to do about them.
@@ -156,8 +156,9 @@ def of_job(job: Json) -> JobSight:
 
 
 def of_pod(
-    pod: Json, *, now: float, patience_s: float, events: Sequence[Json] = (), asked_to_end: bool = False
-) -> Sight:
+    pod: Json, *, now: float, patience_s: float, silence_s: float = SILENCE_S, events: Sequence[Json] = (),
+    asked_to_end: bool = False,
+) -> Sight:  # fmt: skip
     """What became of one pod. What does not mend itself is a failure once it has lasted `patience_s`."""
     metadata, status = _part(pod, "metadata"), _part(pod, "status")
     phase = str(status.get("phase") or "Pending")
@@ -180,7 +181,7 @@ def of_pod(
     leaving = seconds_of(metadata.get("deletionTimestamp"))  # the end of its grace
     if leaving:
         why = _disruption(pod) or ("its pod is being deleted" + ("" if asked_to_end else " by somebody else"))
-        gone = now > leaving + _SILENCE_S  # its node would have said so
+        gone = now > leaving + silence_s  # its node would have said so
         return msgspec.structs.replace(base, kind="lost" if gone else "waiting", text=why)
     running = _part(state, "running")
     if running:
@@ -307,8 +308,8 @@ def _last_warning(events: Iterable[Json]) -> str:
 
 
 def sight(
-    job: Json | None, pods: Sequence[Json], *, now: float, patience_s: float, index: int | None = None,
-    events: Sequence[Json] = (), asked_to_end: bool = False,
+    job: Json | None, pods: Sequence[Json], *, now: float, patience_s: float, silence_s: float = SILENCE_S,
+    index: int | None = None, events: Sequence[Json] = (), asked_to_end: bool = False,
 ) -> Sight:  # fmt: skip
     """What became of a dispatch: of its Job (None: the server has none of that uid) and the pods that it made.
 
@@ -316,7 +317,10 @@ def sight(
     must not ask: a Job that is not known is not a Job that is gone.
     """
     mine = [pod for pod in pods if index is None or naming.element_index(_part(pod, "metadata")) == index]
-    seen = [of_pod(pod, now=now, patience_s=patience_s, events=events, asked_to_end=asked_to_end) for pod in mine]
+    seen = [
+        of_pod(pod, now=now, patience_s=patience_s, silence_s=silence_s, events=events, asked_to_end=asked_to_end)
+        for pod in mine
+    ]
     at = _best(mine, seen)
     best = None if at is None else msgspec.structs.replace(seen[at], pods=len(mine))
     if best is not None and best.kind == "done" and best.failure is None:

@@ -154,7 +154,26 @@ class JobController:
         delete(self._registry, JOBS, metadata["namespace"], metadata["name"], options)
         return None
 
+    def _collect_unscheduled(self, pods: list[Object]) -> list[Object]:
+        """Pods that leave before they got a node fail, as the pod garbage collector of a real cluster has it."""
+
+        def change(one: Object) -> None:
+            one["status"] = {**one["status"], "phase": "Failed"}
+
+        lost = [
+            pod for pod in pods
+            if job_pods.leaving(pod) and not pod["spec"].get("nodeName") and job_pods.phase(pod) == "Pending"
+        ]  # fmt: skip
+        for pod in lost:
+            self._registry.edit(PODS, pod, change)
+        return self._now_of(pods[0]) if lost else pods
+
+    def _now_of(self, pod: Object) -> list[Object]:
+        uid = pod["metadata"]["ownerReferences"][0]["uid"]
+        return [one for resource, one in self._registry.store.dependents(uid) if resource is PODS]
+
     def _step(self, sync: Sync) -> Again:
+        sync.pods = self._collect_unscheduled(sync.pods)
         suspended = bool(sync.spec.get("suspend"))
         self._count(sync, suspended=suspended)
         if suspended and not sync.failed_by and not self._ending(sync):

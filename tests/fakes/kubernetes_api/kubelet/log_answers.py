@@ -107,7 +107,8 @@ def _since(query: Mapping[str, str]) -> datetime | None:
         return datetime.now(UTC) - timedelta(seconds=int(query["sinceSeconds"]))
     if "sinceTime" in query:
         try:
-            return datetime.fromisoformat(query["sinceTime"])
+            # The server hands whole seconds on to the kubelet.
+            return datetime.fromisoformat(query["sinceTime"]).replace(microsecond=0)
         except ValueError:
             raise bad_request(f'parsing time "{query["sinceTime"]}" as "2006-01-02T15:04:05Z07:00"') from None
     return None

@@ -61,6 +61,10 @@ def _system() -> tuple[str, ...]:
     return tuple(words)
 
 
+def _hidden(path: Path, mounts: Sequence[Mounted]) -> bool:
+    return any(not mount.readonly and _inside(path, Path(mount.target)) for mount in mounts)
+
+
 def _python() -> list[Path]:
     """Folders that this Python needs and that are not system folders."""
     found = {Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
@@ -77,12 +81,18 @@ def argv(cell: Cell) -> list[str]:
     for name in _MOUNTABLE:
         words += ["--dir", f"/{name}"]
     words += ["--perms", "1777", "--tmpfs", "/tmp"]
-    for path in [*_python(), *cell.image.paths]:
+    image = [*_python(), *cell.image.paths]
+    held = [path for path in image if not _hidden(path, cell.mounts)]
+    for path in held:
         words += ["--ro-bind", str(path), str(path)]
     if cell.readonly:
         words += ["--remount-ro", "/tmp"]
     for mount in cell.mounts:
         words += ["--ro-bind" if mount.readonly else "--bind", str(mount.source), mount.target]
+    # A checkout below /tmp would be hidden by a volume there, which no real image is.
+    for path in image:
+        if path not in held:
+            words += ["--ro-bind", str(path), str(path)]
     words += ["--bind", str(cell.farewell), "/dev/termination-log"]
     if cell.workdir != "/":
         words += [] if cell.readonly else ["--dir", cell.workdir]
