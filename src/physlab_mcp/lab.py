@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -12,24 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physlab_mcp.artifacts.blobs import Blobs
-from physlab_mcp.backends.local import LocalBackend, LocalSettings
 from physlab_mcp.config import Config, load, locate
 from physlab_mcp.engine.engine import Engine
 from physlab_mcp.engine.link import ask, gone
-from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.paths import DataDir, default_data_dir
 from physlab_mcp.stores.migrate import is_older, newest
 from physlab_mcp.stores.sqlite import SQLiteStore
+from physlab_mcp.wiring import backends_of, following
 
 if TYPE_CHECKING:
     from physlab_mcp.engine.loop import Expander
+    from physlab_mcp.engine.offload import OffloadRules
     from physlab_mcp.tools.router import Router
     from physlab_mcp.words import NeedsSpec, Planned
-
-logger = logging.getLogger(__name__)
-
-WORKER = Path(__file__).parent / "nodes" / "worker.py"
 
 
 @cache
@@ -43,69 +38,6 @@ def _expander() -> Expander:
     from physlab_mcp.dags.run import DagExpander  # only an engine that has a plan to expand pays for it
 
     return DagExpander(registry())
-
-
-def local_backend(
-    data: DataDir,
-    config: Config | None = None,
-    *,
-    roots: Sequence[Path] = (),
-    lease_s: float | None = None,
-    environment: str = "",
-    follow: Callable[[], LocalSettings | None] | None = None,
-) -> LocalBackend:
-    """The local backend of a data directory."""
-    config = config if config is not None else Config()
-    return LocalBackend(
-        data,
-        local_settings(config, roots),
-        worker_program=WORKER,
-        hello={
-            "sys_path": [place for place in sys.path if place],
-            "environment": environment,
-            "capture": config.provenance.capture,
-        },
-        lease_s=config.engine.lease_s if lease_s is None else lease_s,
-        blobs=Blobs(data.blobs),
-        follow=follow,
-    )
-
-
-def local_settings(config: Config, roots: Sequence[Path] = ()) -> LocalSettings:
-    """What the configuration says of this machine."""
-    section = config.backends.local
-    memory = 0
-    if section.memory:
-        from physlab_mcp.dags.resources import memory_bytes
-
-        memory = memory_bytes(section.memory)
-    return LocalSettings(
-        workers=section.workers,
-        cpus=section.cpus,
-        memory_bytes=memory,
-        gpus=section.gpus,
-        commands=section.commands,
-        roots=tuple(roots),
-    )
-
-
-def following(config_file: Path | None, roots: Sequence[Path]) -> Callable[[], LocalSettings | None]:
-    """Answers the settings of this machine whenever the configuration file was changed since the last time, else None."""
-    seen: list[float] = []
-
-    def look() -> LocalSettings | None:
-        try:
-            found = locate(config_file)
-            changed = found.stat().st_mtime if found is not None else 0.0
-            if seen == [changed]:
-                return None
-            seen[:] = [changed]
-            return local_settings(load(config_file), roots)
-        except (RequestError, OSError) as error:  # half written, or gone: what was said before counts on
-            logger.warning("the configuration cannot be read again: %s", error)
-            return None
-
-    return look
 
 
 def allowed_roots(config: Config, data: DataDir, roots: Sequence[Path]) -> list[Path]:
@@ -141,12 +73,13 @@ class Lab:
             registry=registry,
             blobs=self.blobs,
             roots=self.roots,
-            commands_policy=self.config.backends.local.commands,
+            policies=self.config.backends.policies,
             limits=Limits(
                 nodes=self.config.limits.max_nodes,
                 edges=self.config.limits.max_edges,
                 roots=tuple(self.roots),
                 hidden=(self.data.root,),
+                backends=self.config.backends.names,
             ),
             planner=self._planner(),
         )
@@ -195,16 +128,13 @@ class Lab:
             await gone(data)
         store = SQLiteStore(path)
         places = allowed_roots(config, data, roots)
+        readers = backends_of(config, data, roots=places, follow=following(config_file, places) if follows else None)
         engine = Engine(
             store,
             data,
             schema=newest(),
             command=engine_command(data, locate(config_file), places),
-            readers={
-                "local": local_backend(
-                    data, config, roots=places, follow=following(config_file, places) if follows else None
-                )
-            },
+            readers=readers,
             registry=registry,
             roots=places,
             start=start_engine,
@@ -213,6 +143,8 @@ class Lab:
             async with engine.running():
                 yield cls(config, data, store, engine, places)
         finally:
+            for reader in readers.values():
+                await reader.aclose(keep=True)
             await store.aclose()
 
 
@@ -221,6 +153,19 @@ def engine_command(data: DataDir, config_file: Path | None, roots: Sequence[Path
     named = ["--config", str(config_file)] if config_file is not None else []
     places = [word for root in roots for word in ("--root", str(root))]
     return [sys.executable, "-m", "physlab_mcp", "engine", "run", "--data-dir", str(data.root), *named, *places]
+
+
+def _offload(config: Config) -> OffloadRules:
+    from physlab_mcp.engine.offload import OffloadRules
+
+    section = config.placement
+    return OffloadRules(
+        policy=section.policy,
+        small_s=section.small_s,
+        large_frames=section.large_frames,
+        queue_s=section.queue_s,
+        rate_bytes_s=section.rate_mb_s * 1e6,
+    )
 
 
 def run_engine(data_dir: Path | None = None, *, config_file: Path | None = None, roots: Sequence[Path] = ()) -> str:
@@ -243,11 +188,7 @@ def run_engine(data_dir: Path | None = None, *, config_file: Path | None = None,
     daemon = Daemon(
         data=data,
         store=store,
-        backends={
-            "local": local_backend(
-                data, config, roots=roots, environment=environment, follow=following(config_file, roots)
-            )
-        },
+        backends=backends_of(config, data, roots=roots, environment=environment, follow=following(config_file, roots)),
         expander=_expander,
         registry=registry,
         blobs=Blobs(data.blobs),
@@ -255,8 +196,9 @@ def run_engine(data_dir: Path | None = None, *, config_file: Path | None = None,
             schema=newest(),
             lease_s=config.engine.lease_s,
             idle_exit_s=config.engine.idle_exit_s,
-            rules=Rules(lost_retries=config.limits.lost_retries),
-            approve_commands=config.backends.local.commands == "approve",
+            rules=Rules(lost_retries=config.limits.lost_retries, elsewhere=config.placement.elsewhere),
+            offload=_offload(config),
+            approve=frozenset(name for name, policy in config.backends.policies.items() if policy == "approve"),
             environment=environment,
         ),
     )

@@ -302,3 +302,10 @@ async def test_a_list_of_seeds_is_a_seed(virtual_lab: VirtualLab) -> None:
     assert found["seeds"]["parameters"]["a"] == {"value.seeds": [[1, 2]], "value.seed.0.rng": [3]}
     task = task_of(found, "a")
     assert task["created_at"] <= task["queued_at"] <= task["started_at"]
+
+
+async def test_where_a_task_ran_and_why_there_is_recorded(virtual_lab: VirtualLab) -> None:
+    run = await virtual_lab.submit(ONE)
+    await virtual_lab.run_to_end(run)
+    task = task_of(await metadata_of(virtual_lab.store, run), "a")
+    assert (task["backend"], task["why_here"]) == ("local", None)  # there was nothing to choose

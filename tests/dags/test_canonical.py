@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sample_nodes import registry
 
 from physlab_mcp.dags.canonical import canonical
+from physlab_mcp.dags.check import Limits
 from physlab_mcp.dags.order import layers_of, ranks_of
 from physlab_mcp.errors import RequestError
 from physlab_mcp.schemas.dag import Dag, DagSpec
@@ -34,6 +35,23 @@ def drawn(**node: Any) -> dict[str, Any]:
 def test_defaults_written_out_or_not_are_one_dag() -> None:
     assert dag_of(source()).id == dag_of(source(n=2, x=1, label="a")).id
     assert dag_of(source()).id != dag_of(source(n=4)).id
+
+
+def test_a_backend_is_content_and_to_leave_it_open_is_not() -> None:
+    within = Limits(backends=("local", "slurm"))
+
+    def at(backend: str | None) -> Dag:
+        return canonical(DagSpec.model_validate({"nodes": [{**source(), "backend": backend}]}), REGISTRY, limits=within)
+
+    assert at(None) == at("auto") == dag_of(source())
+    # As it was before there was a second backend: graphs that are stored keep their ids.
+    assert dag_of(source()).id == "dag-e233846bb5065b463a734b17ba3721bb"
+    assert len({at(one).id for one in (None, "local", "slurm")}) == 3
+    assert [at(one).nodes[0].backend for one in (None, "local", "slurm")] == ["auto", "local", "slurm"]
+    for backend in (None, "local", "slurm"):
+        dag = at(backend)
+        assert canonical(DagSpec.model_validate(dag.spec), REGISTRY, limits=within) == dag
+        assert msgspec.json.decode(msgspec.json.encode(dag), type=Dag) == dag
 
 
 def test_integers_for_a_float_parameter_are_one_dag() -> None:

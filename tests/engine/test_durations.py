@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from physlab_mcp.engine.durations import Durations, Expected, Learnt, blended, kind_of, took_s, within_limit
+from physlab_mcp.engine.forecast import tasks_of
+from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job, JobSpec, NodeCall, Reason, Resources
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
 from physlab_mcp.schemas.run import Run
@@ -193,3 +195,65 @@ async def test_what_a_job_needs_is_read_however_many_that_is(store: SQLiteStore)
     await within_turn(store, lambda view: Durations().learn(view, [ended(whole, 3.0)], 1.0))
     (told,) = await within_turn(store, lambda view: Durations().expect(view, [whole]))
     assert told.known
+
+
+def at(place: str, one: Job) -> Job:
+    return msgspec.structs.replace(one, backend=place)
+
+
+async def test_what_another_machine_takes_is_learnt_apart(store: SQLiteStore):
+    learnt = Durations()
+    changes = [ended(at("slurm", job("a", n=1)), 900.0), ended(at("local", job("b", n=1)), 10.0)]
+    await within_turn(store, lambda view: learnt.learn(view, changes, 1.0))
+    asked = [at("local", job("c", n=1)), at("auto", job("d", n=1)), at("slurm", job("e", n=1))]
+    for durations in (learnt, Durations()):  # another engine on the same store as well
+        told = await within_turn(store, lambda view, one=durations: one.expect(view, asked))
+        assert [(one.seconds, one.known) for one in told] == [(10.0, True), (10.0, True), (900.0, True)]
+        there = await within_turn(store, lambda view, one=durations: one.expect(view, asked[:1], at="slurm"))
+        assert there[0].seconds == 900.0
+
+
+async def test_what_is_not_known_of_another_machine_is_taken_to_be_as_here(store: SQLiteStore):
+    learnt = Durations()
+    kinds = [ended(at("slurm", job("a", n=9)), 700.0), ended(job("b", n=1), 10.0)]
+    await within_turn(store, lambda view: learnt.learn(view, kinds, 1.0))
+
+    async def told(one: Job, place: str) -> Expected:
+        return (await within_turn(store, lambda view: learnt.expect(view, [one], at=place)))[0]
+
+    assert await told(job("c", n=1), "slurm") == Expected(10.0)  # the same work here tells more than other work there
+    assert await told(job("d", n=5), "slurm") == Expected(700.0)
+    assert await told(job("e", n=1), "kubernetes") == Expected(10.0)
+    assert await told(job("f", "toy.other"), "slurm") == Expected()
+
+
+async def test_a_forecast_finds_what_was_learnt_of_other_machines(store: SQLiteStore):
+    (one,) = await store.get_jobs(await store.add_jobs([at("slurm", job(new_handle("job"), n=1))]))
+    await within_turn(
+        store, lambda view: Durations().learn(view, [ended(one, 900.0), ended(at("local", one), 5.0)], 1.0)
+    )
+    (task,) = await tasks_of(store, [one])
+    assert (task.takes_s, task.known) == (900.0, True)
+
+
+async def test_the_wait_in_a_queue_is_learnt_from_dispatch_to_start(store: SQLiteStore):
+    learnt = Durations()
+
+    def started(place: str, sent_at: float, at_: float) -> Change:
+        one = msgspec.structs.replace(at(place, job(f"{place}{sent_at}")), state=JobState.QUEUED, observed_at=sent_at)
+        if place != "local":
+            learnt.places.sent(one.id, place, sent_at)
+        new = msgspec.structs.replace(one, state=JobState.RUNNING, started_at=at_)
+        return Change(old=one, new=new, path=(JobState.RUNNING,))
+
+    async def wait(durations: Durations, place: str, now: float = 1000.0) -> float | None:
+        return await within_turn(store, lambda view: durations.wait_s(view, place, now))
+
+    assert await wait(learnt, "slurm") is None
+    changes = [started("slurm", 100.0, 140.0), started("slurm", 100.0, 160.0), started("local", 100.0, 900.0)]
+    await within_turn(store, lambda view: learnt.learn(view, changes, 200.0))
+    assert (await wait(learnt, "slurm"), await wait(Durations(), "slurm")) == (50.0, 50.0)
+    assert await wait(learnt, "local") is None
+    learnt.places.sent("job-x", "slurm", 300.0)  # and waits there ever since
+    assert await wait(learnt, "slurm", now=1000.0) == 700.0
+    assert await wait(learnt, "slurm", now=310.0) == 50.0

@@ -44,11 +44,25 @@ failures = st.builds(
     retryable=st.booleans(),
 )  # fmt: skip
 observations = st.one_of(
-    st.sampled_from(["started", "lost", "dropped", "cancelled", "paused", "resumed", "a word of next year"]).map(seen),
+    st.sampled_from(
+        [
+            "started",
+            "lost",
+            "dropped",
+            "cancelled",
+            "paused",
+            "resumed",
+            "queued",
+            "unreachable",
+            "reachable",
+            "a new word",
+        ]
+    ).map(seen),
     st.builds(lambda at: seen("started", started_at=at), st.sampled_from([0.0, NOW - 5])),
     st.builds(lambda at: seen("done", result=b'{"values":{"x":1}}', started_at=at), st.sampled_from([0.0, NOW - 5])),
     st.builds(lambda failure: seen("done", failure=failure), failures),
     st.builds(lambda kind: seen("event", data={"kind": kind, "text": "t"}), st.sampled_from(["log", "metric"])),
+    st.builds(lambda code: seen("queued", data={"text": "Priority", "code": code}), st.sampled_from(["window", "odd"])),
     st.just(seen("placed", data={"native_id": "w2"})),
 )
 jobs_abroad = st.builds(
@@ -256,3 +270,30 @@ def test_repeatable_work_that_finds_the_disk_full_is_tried_again_without_retries
     assert (
         after(job(S.RUNNING, pure=True, attempt=50, started_at=NOW), seen("done", failure=full)).job.state is S.FAILED
     )
+
+
+def test_what_waits_at_its_place_says_why_and_a_requeued_job_waits_again() -> None:
+    waits = after(job(), seen("queued", data={"text": "Slurm: Priority", "code": "slot"})).job
+    assert (waits.state, waits.reason) == (S.QUEUED, Reason(ReasonCode.SLOT, "Slurm: Priority", NOW - 1))
+    assert after(waits, seen("queued", data={"text": "Slurm: Priority", "code": "slot"})).change() is None
+    runs = job(S.RUNNING, started_at=900.0)
+    again = after(runs, seen("queued", data={"text": "its node failed", "code": "a foreign word"}))
+    assert again.path == [S.QUEUED]
+    assert (again.job.started_at, again.job.reason.code) == (0.0, ReasonCode.SLOT)
+    assert [one.data["text"] for one in again.events] == ["its node failed"]
+    begun = after(again.job, seen("started", started_at=NOW - 0.5))
+    assert (begun.job.state, begun.job.started_at, begun.job.reason) == (S.RUNNING, NOW - 0.5, Reason())
+    paused = job(S.PAUSED)
+    assert after(paused, seen("queued", data={"text": "JobHeldUser"})).change() is None
+
+
+@pytest.mark.parametrize("state", [S.QUEUED, S.RUNNING])
+def test_out_of_sight_is_a_reason_with_its_beginning_and_no_state(state: JobState) -> None:
+    gone = after(job(state, started_at=900.0), seen("unreachable", data={"text": "no route to host"}))
+    assert gone.path == []
+    assert (gone.job.state, gone.job.observed_at) == (state, NOW - 1)
+    assert gone.job.reason == Reason(ReasonCode.BACKEND_UNREACHABLE, "no route to host", NOW - 1)
+    later = msgspec.structs.replace(seen("unreachable", data={"text": "still"}), at=NOW)
+    assert after(gone.job, later).change() is None
+    assert after(gone.job, seen("reachable")).job.reason == Reason()
+    assert after(gone.job, seen("done", result=b'{"values":{}}')).job.state is S.SUCCEEDED

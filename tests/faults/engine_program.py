@@ -9,7 +9,7 @@ import sys
 import anyio
 from load import FlatExpander
 
-from physlab_mcp import lab
+from physlab_mcp import lab, wiring
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.process import FileLock
 from physlab_mcp.engine.daemon import Daemon, Settings, log_to
@@ -30,7 +30,7 @@ log_to(data.engine_log)
 daemon = Daemon(
     data=data,
     store=SQLiteStore(data.store, threaded=False),
-    backends={"local": lab.local_backend(data, lease_s=lease_s)},
+    backends={"local": wiring.local_backend(data, lease_s=lease_s)},
     expander=FlatExpander,
     registry=lab.registry,
     blobs=Blobs(data.blobs),

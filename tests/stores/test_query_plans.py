@@ -56,6 +56,7 @@ async def test_no_statement_of_a_turn_reads_a_whole_table(tmp_path: Path) -> Non
         view.open_plans(10)
         view.hits(["k"])
         view.same_work(["k"])
+        view.abroad("g")
         view.results(ids)
         ready = view.ready("local", now=now, limit=10, saturated=())
         return [

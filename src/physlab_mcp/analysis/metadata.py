@@ -91,7 +91,8 @@ async def tasks_of(store: Store, handle: str, *, most: int | None = None) -> Asy
     """What is known of each task of a run or sweep, in the order they were made; memory does not grow with their number.
 
     `job_id, task, run_id, point_index, kind, type, state, reason, attempt, lost, params, inputs [{from, key, job_id,
-    sha256}], seeds, created_at, queued_at, started_at, ended_at, wait_s, took_s, worker, resources, resources_asked`, of what ran
+    sha256}], seeds, created_at, queued_at, started_at, ended_at, wait_s, took_s, worker, backend, why_here
+    (why that backend, where the engine chose it), resources, resources_asked`, of what ran
     `duration_ms, cpu_s, max_rss_bytes, max_rss_since, device, dtype, code_version, environment, hash_seed` as far as they
     are known (of what was killed or cancelled as they were seen last), of what ended well `cached, warnings,
     values_sha256`, and `outputs [{name, media_type, size, sha256}]`. What did not end well has `partial`:
@@ -281,6 +282,8 @@ def _task(job: Job, bodies: Mapping[str, bytes], seen: _Seen) -> dict[str, Any]:
         "wait_s": _between(job.created_at, job.started_at),
         "took_s": _between(job.started_at + job.paused_s, until),
         "worker": job.native_id,
+        "backend": job.backend,
+        "why_here": job.why_here or None,
         "resources": msgspec.to_builtins(job.spec.resources),
         "resources_asked": msgspec.to_builtins(job.spec.asked or job.spec.resources),
         "outputs": [],

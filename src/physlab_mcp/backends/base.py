@@ -44,7 +44,9 @@ class Submission(msgspec.Struct, frozen=True):
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """Something a backend saw of one dispatch (job, fence).
 
-    kind: placed (data.native_id), started, event, done, lost, dropped (never started, may be placed again), cancelled, paused, resumed.
+    kind: placed (data.native_id), queued (data.text: why it waits at its place, or that it was put back into the queue there;
+    data.code: a ReasonCode, `slot` if left out), started, event, done, lost, dropped (never started, may be placed again),
+    cancelled, paused, resumed, unreachable (since `at`; data.text: why nothing can be seen of it), reachable.
     `result` is the JSON of a NodeResult; `token` is handed back to `acknowledge` after the commit.
     """
 

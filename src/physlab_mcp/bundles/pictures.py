@@ -110,9 +110,9 @@ def _charts(record: Record, df: Any, asked: Mapping[str, Any], warnings: list[st
         return
     try:
         wanted = _metrics(record, df)
-        found = choose.charts(df, wanted[0] if wanted else None, maximize=_maximize(record, wanted[:1]))
+        found = choose.charts(df, wanted[0] if wanted else None)
         for one in wanted[1 : _MOST_FURTHER + 1]:
-            first = choose.suitable(df, one, maximize=_maximize(record, [one]))[:1]
+            first = choose.suitable(df, one)[:1]
             found += [choose.make(df, request) for request in first]
     except _NOT_DRAWN as error:
         warnings.append(f"There are no figures of the points: {_why(error)}")
@@ -149,16 +149,6 @@ def _metrics(record: Record, df: Any) -> list[str]:
 
 def _results(record: Record) -> Mapping[str, Any]:
     return (record.metadata.get("workflow") or {}).get("results") or {}
-
-
-def _maximize(record: Record, metrics: list[str]) -> bool:
-    """Whether more is better, as the workflow says of these."""
-    told = [
-        one.get("maximize")
-        for name, one in _results(record).items()
-        if name in metrics or name.rpartition(".")[2] in metrics
-    ]
-    return not any(one is False for one in told)
 
 
 def _free(name: str, files: Mapping[str, Any]) -> str:

@@ -121,6 +121,8 @@ def _job(job: Job, body: bytes | None) -> JobRecord:
         started_at=job.started_at,
         ended_at=job.ended_at,
         attempt=job.attempt,
+        backend=job.backend,
+        why_here=job.why_here,
         result=left if succeeded else None,
         failure=left if not succeeded else None,
     )

@@ -79,6 +79,8 @@ class JobRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     started_at: float = 0.0
     ended_at: float = 0.0
     attempt: int = 1
+    backend: str = "local"
+    why_here: str = ""  # why that backend, where the engine chose it
     result: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
 

@@ -120,7 +120,7 @@ def _written(draft: Draft, needs: tuple[str, ...]) -> dict[str, Any]:
         one["device"] = spec.device
     if spec.require_device:
         one["require_device"] = True
-    if spec.backend not in (None, "local", "auto"):
+    if spec.backend not in (None, "auto"):
         one["backend"] = spec.backend
     if spec.retries:
         one["retries"] = spec.retries
@@ -144,7 +144,7 @@ def _node(draft: Draft, needs: tuple[str, ...], rank: float) -> Node:
         device=draft.device,
         wanted_device="" if spec.device in ("auto", draft.device) else spec.device,
         require_device=spec.require_device,
-        backend="local" if spec.backend in (None, "auto") else spec.backend,
+        backend=spec.backend or "auto",
         resources={} if spec.resources is None else msgspec.to_builtins(resources_of(spec.resources)),
         retries=spec.retries,
         timeout_s=timeout_s,

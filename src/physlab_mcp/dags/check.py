@@ -20,6 +20,7 @@ from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.device import DEVICES, choose_device
 from physlab_mcp.nodes.registry import NodeType, Registry
 from physlab_mcp.schemas.dag import EdgeSpec, Finding, NodeSpec
+from physlab_mcp.schemas.job import AUTO, HERE
 
 Report = Callable[[Finding], None]
 
@@ -33,7 +34,7 @@ class Limits(msgspec.Struct, frozen=True):
     cpu: float | None = None
     memory_bytes: int | None = None
     gpu: int | None = None
-    backends: tuple[str, ...] = ("local", "auto")
+    backends: tuple[str, ...] = (HERE,)
     allow_large: bool = False  # whether nodes may go beyond the caps of interactive node types
     roots: tuple[Path, ...] | None = None  # folders that paths of commands may name; None: not known here, not checked
     hidden: tuple[Path, ...] = ()  # folders inside them that no command may name: physlab's own data
@@ -328,6 +329,13 @@ class Checker:
             )
         return raw
 
+    def _devices_at(self, node: NodeSpec) -> Collection[str]:
+        """The devices where it may run. Of another place we believe what is asked, and that who asks for a GPU computes on it."""
+        if node.backend in (None, AUTO, HERE):
+            return self.devices
+        asks = node.device != "auto" or (node.resources is not None and node.resources.gpu > 0)
+        return DEVICES if asks else ("cpu",)
+
     def _device(self, node: NodeSpec, node_type: NodeType) -> str | None:
         if node.device == "auto" and node_type.devices == ("cpu",):
             return "cpu"
@@ -340,7 +348,7 @@ class Checker:
                 "device",
             )
             return None
-        chosen = choose_device(node.device, node_type.devices, self.devices)
+        chosen = choose_device(node.device, node_type.devices, self._devices_at(node))
         if chosen is not None:
             return chosen
         runs_on = f"{node_type.name} runs on {', '.join(node_type.devices)}; this machine has {', '.join(self.devices)}"
@@ -356,25 +364,20 @@ class Checker:
             )
             return None
         self._say(
-            "device_fallback",
-            f"{node.id!r} asks for {node.device!r}, but {runs_on}: it will run on the CPU.",
-            'Set "require_device": true to refuse that, or "device": "auto".',
-            node.id,
-            "device",
-            "warning",
-        )
+            "device_fallback", f"{node.id!r} asks for {node.device!r}, but {runs_on}: it will run on the CPU.",
+            'Set "require_device": true to refuse that, or "device": "auto".', node.id, "device", "warning",
+        )  # fmt: skip
         return "cpu"
 
     def _amounts(self, node: NodeSpec) -> None:
-        if node.backend is not None and node.backend not in self.limits.backends:
+        if node.backend is not None and node.backend not in (AUTO, *self.limits.backends):
             near = get_close_matches(node.backend, self.limits.backends, n=1)
             self._say(
-                "unknown_backend",
-                f"There is no backend {node.backend!r} here.",
-                f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(self.limits.backends)}.",
-                node.id,
-                "backend",
-            )
+                "unknown_backend", f"There is no backend {node.backend!r} here.",
+                f"Did you mean {near[0]!r}?" if near
+                else f"Use one of {AUTO}, {', '.join(self.limits.backends)}, or add it to server.config.json.",
+                node.id, "backend",
+            )  # fmt: skip
         if node.resources is None:
             return
         try:
@@ -390,9 +393,7 @@ class Checker:
         for name, (asked, cap) in caps.items():
             if asked is not None and cap is not None and asked > cap:
                 self._say(
-                    "over_limit",
-                    f"{node.id!r} asks for {name} {asked:g}; at most {cap:g} are allowed.",
+                    "over_limit", f"{node.id!r} asks for {name} {asked:g}; at most {cap:g} are allowed.",
                     f"Ask for at most {cap:g}, or have limits raised in the configuration.",
-                    node.id,
-                    f"resources.{name}",
-                )
+                    node.id, f"resources.{name}",
+                )  # fmt: skip

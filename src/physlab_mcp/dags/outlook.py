@@ -23,7 +23,7 @@ from physlab_mcp.engine.windows import Calendar
 from physlab_mcp.errors import RejectedError
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.capacity import Amount, refuse_more
-from physlab_mcp.schemas.dag import Dag
+from physlab_mcp.schemas.dag import Dag, nodes_here
 from physlab_mcp.schemas.job import Job, Resources
 from physlab_mcp.schemas.job_state import ABROAD, JobState
 from physlab_mcp.schemas.recurrence import next_occurrence
@@ -38,7 +38,15 @@ _MOST_WINDOWS = 3_660  # looked ahead: ten years of nights
 
 
 async def outlook(
-    store: Store, plan: Plan, dag: Dag, registry: Registry, capacity: Amount, *, now: float, rows: int = _SHOWN
+    store: Store,
+    plan: Plan,
+    dag: Dag,
+    registry: Registry,
+    capacity: Amount,
+    *,
+    now: float,
+    alone: bool = True,
+    rows: int = _SHOWN,
 ) -> dict[str, Any]:
     """What would run when, as plain JSON; nothing is stored and nothing starts.
 
@@ -52,7 +60,7 @@ async def outlook(
         RejectedError: a node must have more than there is.
 
     """
-    check_resources(dag, capacity)
+    check_resources(dag, capacity, alone=alone)
     schedule = Schedule.model_validate(plan.schedule) if plan.schedule is not None else None
     if schedule is not None:
         plan = msgspec.structs.replace(plan, priority=plan.priority or schedule.priority)
@@ -85,15 +93,15 @@ async def outlook(
     return answer | said.waits(begins) | _notes(known, mine, len(waiting), plan, simulated=points)
 
 
-def check_resources(dag: Dag, capacity: Amount) -> None:
+def check_resources(dag: Dag, capacity: Amount, *, alone: bool) -> None:
     """Refuse a graph of which a node here must have more than there is, as its submission does.
 
     Raises:
         RejectedError: naming the node and what it asks for.
 
     """
-    for node in dag.nodes:
-        if not node.resources or node.backend != "local":
+    for node in nodes_here(dag, alone=alone):
+        if not node.resources:
             continue
         try:
             refuse_more(msgspec.convert(node.resources, Resources), capacity, "The local backend")

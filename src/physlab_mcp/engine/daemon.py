@@ -21,7 +21,9 @@ import psutil
 from physlab_mcp import __version__
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.backends.base import Backend
+from physlab_mcp.engine.infos import Infos
 from physlab_mcp.engine.loop import Expander, Loop
+from physlab_mcp.engine.offload import OffloadRules
 from physlab_mcp.engine.records import keep_environment
 from physlab_mcp.engine.retry import Rules
 from physlab_mcp.engine.wire import GONE, Lines, listen
@@ -42,7 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 15.0
     idle_exit_s: float = 300.0
     rules: Rules = Rules()
-    approve_commands: bool = False
+    approve: frozenset[str] = frozenset()  # backends on which commands of agents wait for a human
+    offload: OffloadRules = OffloadRules()
     schema: int = 0
     environment: str = ""  # the id under which it is kept
 
@@ -84,6 +87,7 @@ class Daemon:
         self._settings = settings
         self._clients: set[Client] = set()
         self._loop: Loop | None = None
+        self._infos = Infos(backends)
         self._started = time.time()
         self._leaving = ""
         self._news = (0, 0)
@@ -136,13 +140,14 @@ class Daemon:
         self._loop = Loop(
             store=self._store, backends=self._backends, expander=self._expander, registry=self._registry,
             blobs=self._blobs, lead=lead, lease_s=self._settings.lease_s, rules=self._settings.rules,
-            notify=self._notify, approve_commands=self._settings.approve_commands,
+            notify=self._notify, approve=self._settings.approve, infos=self._infos.said, offload=self._settings.offload,
         )  # fmt: skip
         for backend in self._backends.values():
             await backend.start(self._loop.seen)
         logger.info("engine %s leads (fence %d)", self.name, lead.fence)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_idle)
+            tasks.start_soon(self._infos.run)
             tasks.start_soon(keep_environment, self._store, self._blobs, self._settings.environment)
             try:
                 await self._loop.run()
@@ -259,7 +264,7 @@ class Daemon:
                     return
 
     async def _status(self) -> dict[str, Any]:
-        backends = {name: msgspec.to_builtins(await b.describe()) for name, b in self._backends.items()}
+        backends = {name: msgspec.to_builtins(info) for name, info in (await self._infos.now()).items()}
         return {
             "pid": os.getpid(),
             "version": __version__,

@@ -2,7 +2,8 @@
 
 The same work is a function or node with its arguments and those of all that it needs, whatever the version of the code;
 where that was never seen, what took the same arguments for something else tells nearly as much. How far the times of the same work differ is learnt beside their mean: only what agrees counts as known. Only what takes
-long enough to be worth planning is remembered by itself; of the rest its kind's mean is enough.
+long enough to be worth planning is remembered by itself; of the rest its kind's mean is enough. What other machines take
+is learnt apart from what this one takes, and how long their queues are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any, Protocol
 import msgspec
 
 from physlab_mcp.engine.packing import longest_paths
-from physlab_mcp.schemas.job import Job
+from physlab_mcp.engine.places import Places
+from physlab_mcp.schemas.job import AUTO, HERE, Job
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
 from physlab_mcp.schemas.run import Run
 from physlab_mcp.stores.base import Change
@@ -31,6 +33,7 @@ _WORKS = 4_000  # keys of jobs, likewise
 _TITLES = 512
 _AGREES, _AGREES_S = 0.2, 0.1  # times that differ by no more than this share of their mean and so many seconds agree
 _SURE_FROM = 3  # so many times that agree are evidence
+_NEAR = frozenset({HERE, AUTO, ""})
 _OFF = 0x5DEECE66D  # a work's key with these bits turned is the key of how far its times differ
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -102,6 +105,17 @@ def kind_key(kind: str) -> int:
     return _key(kind.encode())
 
 
+def kind_at(job: Job, place: str | None = None) -> str:
+    """The kind of work, and where it runs if that is not this machine; `place`: elsewhere than the job says."""
+    where = job.backend if place is None else place
+    return kind_of(job) if where in _NEAR else f"{kind_of(job)} at {where}"
+
+
+def key_at(key: int, place: str) -> int:
+    """The key of the same work at a place."""
+    return key if place in _NEAR else key ^ _key(b"at", place.encode())
+
+
 def spread_key(key: int) -> int:
     """Under which key it stands how far the times of the same work differ."""
     return key ^ _OFF
@@ -162,6 +176,7 @@ class Durations:
         self._works: OrderedDict[str, int] = OrderedDict()  # by job id
         self._titles: OrderedDict[int, str] = OrderedDict()
         self._next_forget = 0.0
+        self.places = Places()
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -169,14 +184,19 @@ class Durations:
         """Take in what ended with success in this turn; written in the turn's own transaction."""
         kinds: dict[str, list[float]] = {}
         long: list[tuple[Job, float]] = []
+        away: list[Change] = []
         for change in changes:
             new = change.new
+            if new.backend != HERE or new.why_here:
+                away.append(change)
             if new.state is not JobState.SUCCEEDED or not new.started_at or new.reason.code is ReasonCode.CACHED:
                 continue
             took = max(took_s(new), 1e-4)
-            kinds.setdefault(kind_of(new), []).append(took)
+            kinds.setdefault(kind_at(new), []).append(took)
             if took >= KEEP_FROM_S:
                 long.append((new, took))
+        if away:
+            kinds |= {_wait_at(name): waits for name, waits in self.places.note(away, now).items()}
         rows: dict[int, Learnt] = {}
         for kind, took in kinds.items():
             learnt = blended(self._kind(memory, kind), sum(took) / len(took), len(took), now)
@@ -191,7 +211,10 @@ class Durations:
 
     def _works_learnt(self, memory: Known, ended: Sequence[tuple[Job, float]], now: float) -> dict[int, Learnt]:
         jobs = [job for job, _ in ended]
-        works = list(zip(self.keys(memory, jobs), self.own_keys(memory, jobs), strict=True))
+        works = [
+            (key_at(whole, job.backend), key_at(own, job.backend))
+            for job, whole, own in zip(jobs, self.keys(memory, jobs), self.own_keys(memory, jobs), strict=True)
+        ]
         keys = {key for pair in works for key in pair}
         rows = {key: Learnt(*row) for key, row in memory.durations(keys | set(map(spread_key, keys))).items()}
         written: dict[int, Learnt] = {}
@@ -271,18 +294,56 @@ class Durations:
         """The seconds that each job is expected to take, or None where nothing like it ever ended."""
         return [one.seconds for one in self.expect(memory, jobs, title)]
 
-    def expect(self, memory: Known, jobs: Sequence[Job], title: str | None = None) -> list[Expected]:
-        """What each job is expected to take: what the same work took, else work of equal arguments, else its kind."""
-        kinds = [kind_of(job) for job in jobs]
+    def expect(
+        self, memory: Known, jobs: Sequence[Job], title: str | None = None, *, at: str | None = None
+    ) -> list[Expected]:
+        """What each job is expected to take: what the same work took, else work of equal arguments, else its kind.
+
+        `at`: at this backend instead of its own. What is not known of another machine is taken to be as here.
+        """
+        answer = self._expect(memory, jobs, title, at)
+        far = [
+            i for i, one in enumerate(answer) if not one.known and (jobs[i].backend if at is None else at) not in _NEAR
+        ]
+        if far:
+            near = self._expect(memory, [jobs[i] for i in far], title, HERE)
+            for i, one in zip(far, near, strict=True):
+                if one.known or answer[i].seconds is None:
+                    answer[i] = Expected(one.seconds)
+        return answer
+
+    def wait_s(self, memory: Known, place: str, now: float) -> float | None:
+        """How long a job waits in the queue of a place; None where none was ever seen to start there."""
+        learnt = self._kind(memory, _wait_at(place))
+        waiting = self.places.waiting_s(place, now)
+        return None if learnt is None and not waiting else max(waiting, 0.0 if learnt is None else learnt.mean_s)
+
+    def needed(self, memory: Known, jobs: Sequence[Job], title: str | None = None) -> set[int]:
+        """The keys under which `expect` looks for what is known of jobs at their own backends."""
+        found: set[int] = set()
+        for job, whole, own in zip(
+            jobs, self.keys(memory, jobs, title), self.own_keys(memory, jobs, title), strict=True
+        ):
+            found |= {kind_key(kind_of(job)), kind_key(kind_at(job))}
+            for key in {whole, own, key_at(whole, job.backend), key_at(own, job.backend)}:
+                found |= {key, spread_key(key)}
+        return found
+
+    def _expect(self, memory: Known, jobs: Sequence[Job], title: str | None, at: str | None) -> list[Expected]:
+        kinds = [kind_at(job, at) for job in jobs]
         means = {kind: self._kind(memory, kind) for kind in set(kinds)}
         guesses = [Expected() if (mean := means[kind]) is None else Expected(mean.mean_s) for kind in kinds]
         if not any(mean is not None and mean.mean_s >= LOOK_FROM_S for mean in means.values()):
             return guesses
+        places = [job.backend if at is None else at for job in jobs]
         worth = {i for i, one in enumerate(guesses) if (one.seconds or 0.0) >= LOOK_FROM_S}
-        answer = self._seen(memory, worth, self.keys(memory, jobs, title))
+        wholes = [key_at(key, place) for key, place in zip(self.keys(memory, jobs, title), places, strict=True)]
+        answer = self._seen(memory, worth, wholes)
         left = [i for i in sorted(worth - answer.keys()) if jobs[i].needs]
         own = self.own_keys(memory, [jobs[i] for i in left], title) if left else []
-        alike = self._seen(memory, set(range(len(left))), own)
+        alike = self._seen(
+            memory, set(range(len(left))), [key_at(k, places[i]) for k, i in zip(own, left, strict=True)]
+        )
         answer |= {left[i]: msgspec.structs.replace(one, sure=False) for i, one in alike.items()}
         return [answer.get(i, guess) for i, guess in enumerate(guesses)]
 
@@ -304,6 +365,10 @@ class Durations:
         ranks = longest_paths(needs, [UNKNOWN_S if one is None else one for one in seconds])
         ranked = iter(msgspec.structs.replace(job, rank=round(rank, 6)) for job, rank in zip(jobs, ranks, strict=True))
         return [(run, [next(ranked) for _ in theirs]) for run, theirs in points]
+
+
+def _wait_at(place: str) -> str:
+    return f"the queue at {place}"
 
 
 def _judged(mean: tuple[float, int, float], spread: tuple[float, int, float] | None) -> Expected:

@@ -14,10 +14,11 @@ import anyio
 import msgspec
 
 from physlab_mcp.artifacts.blobs import Blobs
-from physlab_mcp.backends.base import Backend, Measured
+from physlab_mcp.backends.base import Backend, BackendInfo, Measured
 from physlab_mcp.engine.cache_report import CacheReport
 from physlab_mcp.engine.feed import Feed
-from physlab_mcp.engine.link import Link
+from physlab_mcp.engine.inquiries import Estimate, described, foretold
+from physlab_mcp.engine.link import Link, ask
 from physlab_mcp.engine.listing import Listings
 from physlab_mcp.engine.node_view import decoded, node_view, pk_in_run
 from physlab_mcp.engine.request_check import check_verb, is_done
@@ -32,7 +33,7 @@ from physlab_mcp.schemas.capacity import ONE_CORE, Amount
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.handles import new_handle, prefix_of
-from physlab_mcp.schemas.job import Job, Reason
+from physlab_mcp.schemas.job import HERE, Job, JobSpec, Reason
 from physlab_mcp.schemas.job_state import TERMINAL, JobState, ReasonCode
 from physlab_mcp.schemas.run import Plan, Request, Run
 from physlab_mcp.schemas.series import Series
@@ -42,6 +43,7 @@ from physlab_mcp.stores.base import JobQuery, Store
 logger = logging.getLogger(__name__)
 _LOOK_BACK = 500
 _PAGE = 1_000  # nodes
+_STATUS_S = 2.0  # for the engine to say what it sees of the backends
 
 
 class Engine(Listings):
@@ -134,8 +136,8 @@ class Engine(Listings):
             )  # fmt: skip
         return msgspec.convert(body, Dag)
 
-    async def request(self, verb: str, subject: str, *, owner: str, args: Mapping[str, Any] | None = None) -> None:
-        """Ask something of a job, run or sweep. Durable once this returns; asking twice is fine.
+    async def request(self, verb: str, subject: str, *, owner: str, args: Mapping[str, Any] | None = None) -> int:
+        """Ask something of a job, run or sweep; the newest seq before it. Durable once this returns; twice is fine.
 
         Raises:
             NotFoundError: unknown handle.
@@ -144,18 +146,41 @@ class Engine(Listings):
         """
         check_verb(verb)
         status = await self.status(subject, owner=owner, limit=0)
+        seq = (await self.store.seqs())[0]
         if is_done(verb, status):
-            return
+            return seq
         made = Request(
             id=new_handle("req"), verb=verb, subject=subject, owner=owner, at=time.time(), args=dict(args or {})
         )
         await self.store.request(made)
         await self._wake()
+        return seq
+
+    async def refusal(self, subject: str, verb: str, *, after: int) -> str | None:
+        """Why the backend of a job does not do what was asked after a seq; None where it did not say so."""
+        found = await self.store.events(after=after, subject=subject, limit=_LOOK_BACK)
+        return next((str(one.data["why"]) for one in found if one.data.get("refused") == verb), None)
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other place than this machine."""
+        return len(self._readers) == 1
 
     def capacity(self, backend: str = "local") -> Amount:
         """What a backend has for jobs now; one core where it does not say."""
         reader = self._readers.get(backend)
         return reader.capacity() if isinstance(reader, Measured) else ONE_CORE
+
+    async def places(self) -> dict[str, BackendInfo]:
+        """Every backend as it is now: as the engine that runs sees it, else as it answers us. Takes seconds at most."""
+        told = (await ask(self.data, "status", timeout_s=_STATUS_S) or {}).get("status", {}).get("backends", {})
+        seen = {name: msgspec.convert(told[name], BackendInfo) for name in self._readers if name in told}
+        asked = await described({name: one for name, one in self._readers.items() if name not in seen})
+        return {name: seen.get(name) or asked[name] for name in self._readers}
+
+    async def estimate(self, backend: str, spec: JobSpec) -> Estimate:
+        """When a job would start at a backend; nothing is submitted, and it takes seconds at most."""
+        return await foretold(self._readers.get(backend), spec)
 
     # -- watching --------------------------------------------------------------------------------------------
 
@@ -329,7 +354,8 @@ class Engine(Listings):
             raise RequestError(
                 f"There is no stream {stream!r}.", field="stream", got=stream, remedy="stdout or stderr."
             )
-        reader = self._readers[view.job.backend]
+        # What is waiting for a place has no log yet, and of a place that is configured no more only what came home is left.
+        reader = self._readers.get(view.job.backend) or self._readers[HERE]
         if tail is not None:
             offset = -tail
         data, following = await reader.read(view.job, stream, offset=offset, limit=limit)

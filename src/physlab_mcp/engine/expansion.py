@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -14,7 +14,7 @@ from physlab_mcp.errors import PhyslabError
 from physlab_mcp.schemas.capacity import PLAIN, Amount, within
 from physlab_mcp.schemas.dag import Dag
 from physlab_mcp.schemas.event import Event
-from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.job import AUTO, Job
 from physlab_mcp.schemas.job_state import TERMINAL
 from physlab_mcp.schemas.run import Plan, Run
 from physlab_mcp.stores.base import Store, TurnView
@@ -73,7 +73,7 @@ class Expansion:
             self._dags.clear()
         for dag_id in self._wanted - self._dags.keys():
             body = await self._store.get("dag", dag_id)
-            self._dags[dag_id] = msgspec.convert(body, Dag)
+            self._dags[dag_id] = with_the_only_place(msgspec.convert(body, Dag), self._backends)
         self._wanted.clear()
 
     def expand(self, view: TurnView) -> bool:
@@ -119,6 +119,18 @@ class Expansion:
             if spec is not job.spec:
                 changed["spec"] = spec
         return msgspec.structs.replace(job, **changed) if changed else job
+
+
+def with_the_only_place(dag: Dag, backends: Collection[str]) -> Dag:
+    """The graph with its nodes at the one backend that there is; where there are several it stays as it is.
+
+    So nothing has to be chosen job by job where there is no choice.
+    """
+    if len(backends) != 1:
+        return dag
+    (only,) = backends
+    nodes = [msgspec.structs.replace(one, backend=only) if one.backend == AUTO else one for one in dag.nodes]
+    return msgspec.structs.replace(dag, nodes=tuple(nodes))
 
 
 def degraded(job: Job, capacity: Amount) -> Any:

@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 
 import msgspec
 
-from physlab_mcp.engine.durations import Durations, kind_key, kind_of, spread_key, within_limit
+from physlab_mcp.engine.durations import Durations, within_limit
 from physlab_mcp.engine.packing import InUse, Packer, Want, choose, longest_paths
 from physlab_mcp.engine.utilisation import Busy, Utilisation, utilisation
 from physlab_mcp.engine.windows import Calendar
@@ -76,9 +76,7 @@ async def tasks_of(
     `title`: of the plan that they are of; without it those of their plans are read.
     """
     durations, memory = Durations(), await _remembered(store, jobs, title)
-    works = [*durations.keys(memory, jobs, title), *durations.own_keys(memory, jobs, title)]
-    kinds = {kind_key(kind_of(job)) for job in jobs}
-    memory.found.update(await store.durations({*kinds, *works, *map(spread_key, works)}))
+    memory.found.update(await store.durations(durations.needed(memory, jobs, title)))
     expected = [within_limit(one, job) for one, job in zip(durations.expect(memory, jobs, title), jobs, strict=True)]
     here = {job.id for job in jobs}
     return [

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import anyio
 
 from physlab_mcp.artifacts.blobs import Blobs
-from physlab_mcp.backends.base import Backend, Observation, Submission
+from physlab_mcp.backends.base import Backend, BackendInfo, Observation, Submission
 from physlab_mcp.engine.capacities import Capacities
 from physlab_mcp.engine.durations import Durations
 from physlab_mcp.engine.expansion import Expander, Expansion
 from physlab_mcp.engine.gates import Gates
 from physlab_mcp.engine.goals import Goals
+from physlab_mcp.engine.observed import changes_of, is_abroad
+from physlab_mcp.engine.offload import OffloadRules
 from physlab_mcp.engine.placement import Placement
 from physlab_mcp.engine.records import keep_lineage
 from physlab_mcp.engine.recurring import begin as begin_occurrences
 from physlab_mcp.engine.requests import Requests
 from physlab_mcp.engine.retry import Rules
-from physlab_mcp.engine.steps import Draft, Stale, observe, stale_event, stored
+from physlab_mcp.engine.steps import Draft, stored
+from physlab_mcp.engine.strangers import tell_strangers
 from physlab_mcp.engine.untaken import not_begun, not_taken
 from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.faults import kill_point
 from physlab_mcp.nodes.registry import Registry
 from physlab_mcp.schemas.handles import new_handle
 from physlab_mcp.schemas.job import Job
-from physlab_mcp.schemas.job_state import TERMINAL, JobState
+from physlab_mcp.schemas.job_state import JobState, ReasonCode
 from physlab_mcp.schemas.run import Request
 from physlab_mcp.stores.base import Change, Lead, LeadershipLostError, Store, TurnView
 
@@ -38,7 +41,6 @@ MOST_A_TURN = 512
 _TEND_EVERY_S = 0.5
 _REST_S = 1.0  # at most, between two turns
 _PACK_EVERY_S = 5.0  # while jobs run; at every tending else
-_GONE = frozenset({JobState.PENDING}) | TERMINAL
 
 
 class Loop:
@@ -56,7 +58,9 @@ class Loop:
         lease_s: float,
         rules: Rules,
         notify: Callable[[int, int], None],
-        approve_commands: bool = False,
+        approve: Collection[str] = (),
+        infos: Mapping[str, BackendInfo] | None = None,
+        offload: OffloadRules | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
@@ -68,7 +72,9 @@ class Loop:
         self._lease_s = lease_s
         self._rules = rules
         self._notify = notify
-        self._approve_commands = approve_commands
+        self._approve = approve
+        self._infos = {} if infos is None else infos
+        self._offload = offload
         self._live: dict[str, Job] = {}  # jobs abroad, as they stand in the store
         self._kept: list[tuple[Backend, list[Observation]]] = []  # drained, not yet committed
         self._requests = Requests(self._live)
@@ -173,8 +179,13 @@ class Loop:
         now = self._clock()
         kill_point("engine.before_adopt")
         for job in await self._store.adopt(self._lead, until=now + self._lease_s):
-            if _is_abroad(job):
+            if is_abroad(job):
                 self._live[job.id] = job
+        for job in self._live.values():  # it is not known yet that its place is out of reach for this engine as well
+            backend = self._backends.get(job.backend)
+            if backend is not None and job.reason.code is ReasonCode.BACKEND_UNREACHABLE:
+                seen = Observation(job_id=job.id, fence=job.fence, kind="reachable", at=now)
+                self._kept.append((backend, [seen]))
         by_backend: dict[str, list[Job]] = {}
         for job in self._live.values():
             by_backend.setdefault(job.backend, []).append(job)
@@ -203,11 +214,11 @@ class Loop:
             if seen:
                 self._kept.append((backend, seen))
         kill_point("engine.after_drain")
-        changes, stale = self._changes(now)
+        changes, stale = changes_of(self._kept, self._live, now=now, rules=self._rules)
         placement = Placement(
             backends=self._backends, registry=self._registry, blobs=self._blobs, claimer=self._lead.claimer, now=now,
-            lease_s=self._lease_s, most=MOST_A_TURN, approve_commands=self._approve_commands,
-            durations=self._durations, gates=self._gates,
+            lease_s=self._lease_s, most=MOST_A_TURN, approve=self._approve,
+            durations=self._durations, gates=self._gates, infos=self._infos, offload=self._offload,
         )  # fmt: skip
         decided: list[Change] = []
         look, self._look = self._look or now >= self._next_tend or self._requests.open, False
@@ -216,6 +227,7 @@ class Loop:
             first += [
                 partial(self._goals.ask, now=now),
                 partial(self._capacities.note, now=now),
+                partial(tell_strangers, backends=self._backends, live=self._live.values(), now=now),
                 self._requests_of(now),
                 partial(begin_occurrences, now=now),
                 self._expand,
@@ -283,36 +295,13 @@ class Loop:
     def _requests_of(self, now: float) -> Callable[[TurnView], list[Change]]:
         return lambda view: self._requests.decide(view, now)
 
-    def _changes(self, now: float) -> tuple[list[Change], Draft | None]:
-        """What was seen, as changes; and what came from an older dispatch."""
-        drafts = self._drafts(now)
-        stale = drafts.pop("", None)
-        return [change for draft in drafts.values() if (change := draft.change()) is not None], stale
-
-    def _drafts(self, now: float) -> dict[str, Draft]:
-        """Everything seen since the last commit, per job; under "" what came from an older dispatch."""
-        drafts: dict[str, Draft] = {}
-        for _backend, observations in self._kept:
-            for seen in observations:
-                job = self._live.get(seen.job_id)
-                if job is None or job.fence != seen.fence:
-                    if seen.kind == "done":
-                        drafts.setdefault("", Stale()).events.append(stale_event(seen, now))
-                    continue
-                draft = drafts.get(seen.job_id)
-                if draft is None:
-                    draft = drafts[seen.job_id] = Draft(job)
-                if draft.job.state not in _GONE:
-                    observe(draft, seen, now=now, rules=self._rules)
-        return drafts
-
     def _remember(self, changes: list[Change], refused: Mapping[str, str]) -> None:
         for change in changes:
             job_id = change.old.id
             if job_id in refused:
                 logger.warning("%s: a change was refused: %s", job_id, refused[job_id])
                 self._live.pop(job_id, None)
-            elif _is_abroad(change.new):
+            elif is_abroad(change.new):
                 self._live[job_id] = stored(change)
             else:
                 self._live.pop(job_id, None)
@@ -392,8 +381,3 @@ def _one_after_another(
         return answer
 
     return decide
-
-
-def _is_abroad(job: Job) -> bool:
-    """Whether a backend has it. What was paused before it started, or is held, nobody has."""
-    return job.state not in _GONE and job.state is not JobState.HELD and job.native_id is not None

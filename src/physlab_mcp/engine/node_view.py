@@ -48,6 +48,9 @@ def node_view(job: Job, body: bytes | None) -> NodeView:
         duration_ms=meta.get("duration_ms"),
         params=call.params if call is not None else {"command": list(job.spec.command or ())},
         device=meta.get("device", call.device if call is not None else "cpu"),
+        backend=job.backend,
+        native_id=job.native_id,
+        why_here=job.why_here,
         result=result,
         failure=failure,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -33,6 +33,8 @@ class Requests:
         self._live = live
         self._asked: dict[tuple[str, str, int], float] = {}  # (verb, job, fence) -> when
         self._to_ask: dict[str, list[Job]] = {}
+        self._refused: dict[tuple[str, str, int], str] = {}  # (verb, job, fence) -> why its backend does not do it
+        self._untold: list[tuple[str, Job, str]] = []  # refusals that are no event yet
         self._looked: dict[str, int] = {}  # open request -> when it was looked at last, in looks; 0: never
         self._looks = 0
         self.more = False
@@ -42,6 +44,13 @@ class Requests:
         """Changes for the jobs nobody runs; the others are noted for `act`."""
         self.more = False
         self._to_ask = {}
+        view.append(
+            [
+                Event("log", job.id, now, {"text": f"{verb} refused: {why}", "refused": verb, "why": why}, job.attempt)
+                for verb, job, why in self._untold
+            ]
+        )
+        self._untold = []
         changes: dict[str, Change] = {}
         for request in self._next(self._open(view)):
             for change in self._carry(view, request, now):
@@ -129,27 +138,24 @@ class Requests:
             new = msgspec.structs.replace(job, state=_S.PAUSED, reason=Reason(ReasonCode.REQUESTED, "", now))
             changes.append(Change(old=job, new=new, path=(_S.PAUSED,)))
         self.more = self.more or len(here) == _BATCH
-        abroad = self._jobs(view, request, _ABROAD)
-        for job in abroad:
-            self._ask("pause", job)
+        abroad = self._asked_of(view, request, _ABROAD, "pause")
         if not here and not abroad:
-            view.carried(request.id)
+            self._over(view, request, "pause", _ABROAD)
         return changes
 
     def _resume(self, view: TurnView, request: Request, now: float) -> list[Change]:
         if not request.subject.startswith("job-"):
             view.flag_plan(request.subject, paused=False)
-        paused = self._jobs(view, request, frozenset({_S.PAUSED}))
+        paused = self._asked_of(view, request, frozenset({_S.PAUSED}), "resume")
         changes: list[Change] = []
         for job in paused:
             if job.native_id:
-                self._ask("resume", job)
                 continue
             new = msgspec.structs.replace(job, state=_S.PENDING, reason=Reason(ReasonCode.SLOT, "", now))
             changes.append(Change(old=job, new=new, path=(_S.PENDING,)))
         self.more = self.more or len(paused) == _BATCH
         if not paused:
-            view.carried(request.id)
+            self._over(view, request, "resume", frozenset({_S.PAUSED}))
         return changes
 
     def _reorder(self, view: TurnView, request: Request, now: float) -> list[Change]:
@@ -194,6 +200,21 @@ class Requests:
             if job.reason.code is ReasonCode.APPROVAL
         ]
 
+    def _asked_of(self, view: TurnView, request: Request, states: frozenset[JobState], verb: str) -> list[Job]:
+        """The jobs of which it is asked still: their backends are asked, those excepted that refused it."""
+        jobs = [job for job in self._jobs(view, request, states) if (verb, job.id, job.fence) not in self._refused]
+        for job in jobs:
+            if job.native_id:
+                self._ask(verb, job)
+        return jobs
+
+    def _over(self, view: TurnView, request: Request, verb: str, states: frozenset[JobState]) -> None:
+        """It is carried out, as far as the backends do it; who asks again is answered again."""
+        view.carried(request.id)
+        for job in self._jobs(view, request, states):
+            self._refused.pop((verb, job.id, job.fence), None)
+            self._asked.pop((verb, job.id, job.fence), None)
+
     def _ask(self, verb: str, job: Job) -> None:
         key = (verb, job.id, job.fence)
         for other in _OPPOSED - {verb}:
@@ -212,9 +233,17 @@ class Requests:
                     continue
                 if verb == "cancel":
                     await backend.cancel(theirs)
-                elif verb == "pause":
-                    await backend.pause(theirs)
                 else:
-                    await backend.resume(theirs)
+                    self._note(verb, theirs, await (backend.pause if verb == "pause" else backend.resume)(theirs))
         if len(self._asked) > 10_000:
             self._asked = {key: at for key, at in self._asked.items() if key[1] in self._live}
+            self._refused = {key: why for key, why in self._refused.items() if key[1] in self._live}
+
+    def _note(self, verb: str, jobs: Sequence[Job], refused: Mapping[str, str]) -> None:
+        """What a backend does not do is told once, and the request is over for that job; the next one asks again."""
+        for job in jobs:
+            why = refused.get(job.id)
+            if why is not None:
+                self._refused[verb, job.id, job.fence] = why
+                self._untold.append((verb, job, why))
+                self.more = True

@@ -7,10 +7,12 @@ import zlib
 import msgspec
 
 from physlab_mcp.schemas.job import Job
+from physlab_mcp.schemas.result import Failure
 
 BASE_S = 1.0
 MOST_S = 300.0
 MOST_FULL = 50
+_OF_THE_PLACE = frozenset({"unavailable", "rejected"})
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +20,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     lost_retries: int = 3
     back_off_s: float = BASE_S
+    elsewhere: bool = True  # what the engine had placed is placed anew when its place fails it
 
 
 def back_off_s(job: Job, rules: Rules) -> float:
@@ -30,6 +33,12 @@ def may_repeat_failed(job: Job) -> bool:
     """Whether a job that failed has retries left; what repeatable work lost is counted apart."""
     spent = job.attempt - job.lost if job.spec.pure or job.spec.idempotent else job.attempt
     return spent <= job.spec.retries
+
+
+def may_go_elsewhere(job: Job, failure: Failure, rules: Rules) -> bool:
+    """Whether a job that its place did not begin is tried at another: where the engine had chosen that place."""
+    placed = rules.elsewhere and bool(job.why_here)
+    return placed and not job.started_at and failure.code in _OF_THE_PLACE and job.lost < rules.lost_retries
 
 
 def may_repeat_full(job: Job) -> bool:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from physlab_mcp.backends.base import Observation
-from physlab_mcp.engine.retry import Rules, back_off_s, may_repeat_failed, may_repeat_full, may_repeat_lost
+from physlab_mcp.engine.offload import anew
+from physlab_mcp.engine.retry import (
+    Rules,
+    back_off_s,
+    may_go_elsewhere,
+    may_repeat_failed,
+    may_repeat_full,
+    may_repeat_lost,
+)
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.schemas.job import Job, Reason
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
@@ -18,6 +26,7 @@ from physlab_mcp.stores.base import Change
 
 _S = JobState
 _WAITING = frozenset({_S.SUBMITTING, _S.QUEUED})
+_CODES = frozenset(ReasonCode)
 _artifacts = msgspec.json.Decoder(NodeResult).decode
 
 
@@ -62,41 +71,109 @@ def stored(change: Change) -> Job:
 
 def observe(draft: Draft, seen: Observation, *, now: float, rules: Rules) -> None:
     """Carry one observation of the draft's present dispatch into it."""
-    job = draft.job
     if _S.PENDING in draft.path:
         return  # this dispatch is over; what comes later in the same turn was said before its end
     if seen.kind == "event":
         kind = seen.data.get("kind", "log")
         draft.note(kind, seen.at, {k: v for k, v in seen.data.items() if k != "kind"})
     elif seen.kind == "placed":
-        draft.job = msgspec.structs.replace(job, native_id=seen.data["native_id"])
+        draft.job = msgspec.structs.replace(draft.job, native_id=seen.data["native_id"])
     elif seen.kind == "started":
         _started(draft, seen, now)
     elif seen.kind == "done":
-        if job.state is _S.PAUSED and job.started_at:
-            draft.job = msgspec.structs.replace(job, paused_s=_paused_s(job, seen.at or now))
-        if job.state in _WAITING or (job.state is _S.PAUSED and seen.started_at):
-            _started(draft, seen, now)
-        if seen.failure is not None:
-            _failed(draft, seen.failure, now, rules)
-        else:
-            _succeeded(draft, seen.result or b"{}", now)
+        _done(draft, seen, now, rules)
     elif seen.kind == "lost":
         _lost(draft, seen.data.get("status"), now, rules, seen.data.get("usage") or {})
     elif seen.kind == "dropped":
-        again = Reason(ReasonCode.SLOT, "", now)
-        draft.to(_S.PENDING, reason=again, claimer=None, lease_until=0.0, native_id=None)
-        _stay_paused(draft, job, now)
-    elif seen.kind == "cancelled":
-        if seen.data.get("usage"):
-            draft.note("usage", now, seen.data["usage"])
-        draft.to(_S.CANCELLED, reason=Reason(ReasonCode.REQUESTED, "", now), ended_at=now)
-    elif seen.kind == "paused" and job.state in (_S.RUNNING, _S.QUEUED, _S.SUBMITTING):
-        if job.state is _S.SUBMITTING:
+        _dropped(draft, now, rules)
+    elif seen.kind in _OTHERS:
+        _OTHERS[seen.kind](draft, seen, now)
+
+
+def _done(draft: Draft, seen: Observation, now: float, rules: Rules) -> None:
+    job = draft.job
+    if job.state is _S.PAUSED and job.started_at:
+        draft.job = msgspec.structs.replace(job, paused_s=_paused_s(job, seen.at or now))
+    if seen.failure is not None and not seen.started_at and may_go_elsewhere(job, seen.failure, rules):
+        said = {"code": seen.failure.code, "message": seen.failure.message}
+        draft.note("log", now, {**said, "text": f"{job.backend} did not begin it; a place is chosen anew"})
+        draft.job = msgspec.structs.replace(job, lost=job.lost + 1)
+        _again(draft, now, 0.0, seen.failure.message[:200], rules)
+        return
+    if job.state in _WAITING or (job.state is _S.PAUSED and seen.started_at):
+        _started(draft, seen, now)
+    if seen.failure is not None:
+        _failed(draft, seen.failure, now, rules)
+    else:
+        _succeeded(draft, seen.result or b"{}", now)
+
+
+def _dropped(draft: Draft, now: float, rules: Rules) -> None:
+    before = draft.job
+    again = Reason(ReasonCode.SLOT, "", now)
+    place = anew(before, elsewhere=rules.elsewhere, failed=False)
+    draft.to(_S.PENDING, reason=again, claimer=None, lease_until=0.0, native_id=None, **place)
+    _stay_paused(draft, before, now)
+
+
+def _cancelled(draft: Draft, seen: Observation, now: float) -> None:
+    if seen.data.get("usage"):
+        draft.note("usage", now, seen.data["usage"])
+    draft.to(_S.CANCELLED, reason=Reason(ReasonCode.REQUESTED, "", now), ended_at=now)
+
+
+def _paused(draft: Draft, seen: Observation, now: float) -> None:
+    if draft.job.state in (_S.RUNNING, _S.QUEUED, _S.SUBMITTING):
+        if draft.job.state is _S.SUBMITTING:
             draft.to(_S.QUEUED)
         draft.to(_S.PAUSED, reason=Reason(ReasonCode.REQUESTED, "frozen", seen.at or now))
-    elif seen.kind == "resumed" and job.state is _S.PAUSED:
+
+
+def _resumed(draft: Draft, seen: Observation, now: float) -> None:
+    job = draft.job
+    if job.state is _S.PAUSED:
         draft.to(_S.RUNNING if job.started_at else _S.QUEUED, reason=Reason(), paused_s=_paused_s(job, seen.at or now))
+
+
+def _queued(draft: Draft, seen: Observation, now: float) -> None:
+    """It waits at its place, and why; what ran there was put back into the queue, and what is paused stays so."""
+    job = draft.job
+    said = str(seen.data.get("text", ""))[:500]
+    code = seen.data.get("code")
+    reason = Reason(ReasonCode(code) if code in _CODES else ReasonCode.SLOT, said, seen.at or now)
+    if job.state in (_S.SUBMITTING, _S.RUNNING):
+        if job.state is _S.RUNNING:
+            draft.note("log", seen.at or now, {"text": said or "it was put back into the queue of its place"})
+        draft.to(_S.QUEUED, reason=reason, started_at=0.0, paused_s=0.0, observed_at=now)
+    elif job.state is _S.QUEUED and (job.reason.code, job.reason.text) != (reason.code, reason.text):
+        draft.job = msgspec.structs.replace(job, reason=reason, observed_at=now)
+
+
+def _unreachable(draft: Draft, seen: Observation, now: float) -> None:
+    """The state stays; since when nothing is known of it is told. Of what is paused nothing is awaited."""
+    if draft.job.reason.code is not ReasonCode.BACKEND_UNREACHABLE and draft.job.state is not _S.PAUSED:
+        since = seen.at or now
+        reason = Reason(ReasonCode.BACKEND_UNREACHABLE, str(seen.data.get("text", ""))[:500], since)
+        draft.job = msgspec.structs.replace(draft.job, reason=reason, observed_at=since)
+        draft.note("log", since, {"text": f"out of sight: {reason.text}", "code": reason.code.value})
+
+
+def _reachable(draft: Draft, seen: Observation, now: float) -> None:
+    del seen
+    job = draft.job
+    if job.reason.code is ReasonCode.BACKEND_UNREACHABLE:
+        draft.job = msgspec.structs.replace(job, reason=Reason(), observed_at=now)
+        draft.note("log", now, {"text": "in sight again"})
+
+
+_OTHERS: Mapping[str, Callable[[Draft, Observation, float], None]] = {
+    "cancelled": _cancelled,
+    "paused": _paused,
+    "resumed": _resumed,
+    "queued": _queued,
+    "unreachable": _unreachable,
+    "reachable": _reachable,
+}
 
 
 def _paused_s(job: Job, at: float) -> float:
@@ -155,7 +232,7 @@ def _failed(draft: Draft, failure: Failure, now: float, rules: Rules) -> None:
     if full or (failure.retryable and may_repeat_failed(job)):
         wait = back_off_s(job, rules)
         draft.note("log", now, {**data, "text": f"attempt {job.attempt} failed; the next starts in {wait:.1f} s"})
-        _again(draft, now, wait, failure.message[:200])
+        _again(draft, now, wait, failure.message[:200])  # at its place, which is not to blame
         return
     draft.note("result", now, data)
     code = ReasonCode.TIMEOUT if failure.code == "timeout" else ReasonCode.ERROR
@@ -172,7 +249,7 @@ def _lost(draft: Draft, status: int | None, now: float, rules: Rules, usage: dic
     if may_repeat_lost(job, rules):
         draft.job = msgspec.structs.replace(job, lost=job.lost + 1)
         draft.note("log", now, {"text": f"{how}; it runs again"})
-        _again(draft, now, 0.0 if job.lost == 0 else back_off_s(job, rules), how)
+        _again(draft, now, 0.0 if job.lost == 0 else back_off_s(job, rules), how, rules)
         _stay_paused(draft, job, now)
         return
     call = job.spec.node
@@ -207,8 +284,8 @@ def _how_it_ended(status: int | None) -> str:
     return f"its worker was ended by signal {-status}" + (f", {named.lower()}" if named else "")
 
 
-def _again(draft: Draft, now: float, wait_s: float, text: str) -> None:
-    """pending(retry): a new attempt."""
+def _again(draft: Draft, now: float, wait_s: float, text: str, rules: Rules | None = None) -> None:
+    """pending(retry): a new attempt, at another place if the engine chose that one and it failed the job."""
     reason = Reason(ReasonCode.BACK_OFF, text, now) if wait_s else Reason(ReasonCode.SLOT, text, now)
     draft.to(
         _S.PENDING,
@@ -221,6 +298,7 @@ def _again(draft: Draft, now: float, wait_s: float, text: str) -> None:
         cache_key=None,
         started_at=0.0,
         paused_s=0.0,
+        **({} if rules is None else anew(draft.job, elsewhere=rules.elsewhere)),
     )
 
 

@@ -24,9 +24,7 @@ class Call(CallPart):
     example: ClassVar[dict[str, Any]] = {}
 
     response_format: Literal["concise", "detailed"] = Field(default="concise")
-    session_id: str | None = Field(
-        default=None, min_length=1, max_length=200, description="groups calls; lists filter by it"
-    )
+    session_id: str | None = Field(default=None, min_length=1, max_length=200, description="groups calls and lists")
 
     @classmethod
     def method_name(cls) -> str:
@@ -52,14 +50,14 @@ class PublishedAs:
 class Waiting(Call):
     """Base of methods that may wait before they answer."""
 
-    wait_s: float | None = Field(default=None, ge=0, le=25, description="seconds to wait for news or the end")
+    wait_s: float | None = Field(default=None, ge=0, le=25, description="seconds to wait")
 
 
 class Listing(Call):
     """Base of methods that answer in pages."""
 
     limit: int = Field(default=20, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=2000, description="next_cursor of the page before")
+    cursor: str | None = Field(default=None, max_length=2000, description="an earlier next_cursor")
 
 
 LISTED_STATES = Literal[
@@ -75,4 +73,4 @@ LISTED_STATES = Literal[
     "cancelled",
     "skipped",
 ]
-SINCE = "ISO time or an age such as 2h, 7d"
+SINCE = "ISO time or age (2h, 7d)"

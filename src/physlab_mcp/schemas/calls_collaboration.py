@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from physlab_mcp.schemas.calls import LISTED_STATES, SINCE, Call, CallPart, Listing, Waiting
 from physlab_mcp.schemas.dag import ResourceSpec
+from physlab_mcp.schemas.job import backend_name
 
 HANDLE = Field(min_length=1, max_length=200, description="a handle")
 JOB = Field(min_length=1, max_length=200)
@@ -45,6 +46,7 @@ class JobWork(CallPart):
     resources: ResourceSpec = Field(default_factory=ResourceSpec)
     device: Literal["auto", "cpu", "cuda", "hip", "mps", "xpu"] = "auto"
     require_device: bool = False
+    image: str | None = Field(default=None, min_length=1, max_length=500)
     env: dict[str, str] = Field(default_factory=dict)
     mounts: list[MountSpec] = Field(default_factory=list, max_length=100)
     workdir: str | None = None
@@ -72,8 +74,8 @@ class JobSubmit(Waiting):
     }
 
     method: Literal["job_submit"]
-    backend: Literal["auto", "local"]
-    job_spec: JobWork = Field(description="exactly one of command, script, node")
+    backend: Annotated[Literal["auto", "local", "slurm", "kubernetes", "k8s"], AfterValidator(backend_name)]
+    job_spec: JobWork = Field(description="command, script or node")
     artifacts_path: str = Field(default="artifacts/", min_length=1, max_length=1000)
     artifacts: list[str] = Field(default_factory=list, max_length=1000, description="globs of files to keep")
     name: str | None = Field(default=None, min_length=1, max_length=200)
@@ -169,7 +171,9 @@ class JobList(Listing):
 
     method: Literal["job_list"]
     state: LISTED_STATES | None = None
-    backend: Literal["local"] | None = None
+    backend: Annotated[Literal["auto", "local", "slurm", "kubernetes", "k8s"] | None, AfterValidator(backend_name)] = (
+        None
+    )
     kind: Literal["node", "command"] | None = None
     since: str | None = Field(default=None, max_length=64, description=SINCE)
 

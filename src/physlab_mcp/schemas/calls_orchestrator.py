@@ -40,7 +40,7 @@ class Catalog(Listing):
     query: str | None = Field(default=None, max_length=200)
     tool: str | None = Field(default=None, max_length=100)
     node_method: str | None = Field(default=None, max_length=100)
-    kind: Literal["nodes", "backends"] = "nodes"
+    kind: Literal["nodes", "backends", "policies"] = "nodes"
 
 
 class DefineDag(Call):
@@ -89,9 +89,10 @@ class RunDag(_DagOrSpec, Waiting):
 
     method: Literal["run_dag"]
     parallelism: int = Field(default=0, ge=0, le=100_000, description="jobs at once; 0 = no limit")
-    params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="overrides: {node_id: {param: value}}")
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="{node_id: {param: value}}")
     sweep: dict[str, Any] | None = SWEEP
     schedule: dict[str, Any] | None = SCHEDULE
+    offload_policy: Literal["local_first", "remote_first", "auto"] | None = None
     priority: int = Field(default=0, ge=-1000, le=1000)
     use_cache: bool = Field(default=True, description="reuse equal finished work")
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200, description="same key, same handle")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from physlab_mcp.schemas.job import AUTO, HERE, backend_name
 
 
 class _Model(BaseModel):
@@ -49,7 +51,7 @@ class NodeSpec(_Model):
     )
     device: str = "auto"
     require_device: bool = False
-    backend: str | None = None
+    backend: Annotated[str | None, AfterValidator(backend_name)] = None
     retries: int = Field(default=0, ge=0, le=100)
     timeout_sec: float | None = Field(default=None, gt=0)
 
@@ -92,7 +94,7 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     device: str = "cpu"
     wanted_device: str = ""  # what was asked for, where it is not the device
     require_device: bool = False
-    backend: str = "local"
+    backend: str = "auto"  # chosen by the engine, job by job
     resources: dict[str, Any] = {}
     retries: int = 0
     timeout_s: float | None = None
@@ -119,3 +121,8 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     node: str | None = None
     field: str | None = None
     severity: str = "error"  # error | warning
+
+
+def nodes_here(dag: Dag, *, alone: bool) -> list[Node]:
+    """The nodes that can run on this machine only; `alone`: there is no other place."""
+    return [node for node in dag.nodes if node.backend == HERE or (alone and node.backend == AUTO)]

@@ -8,6 +8,14 @@ import msgspec
 
 from physlab_mcp.schemas.job_state import JobState, ReasonCode
 
+HERE = "local"  # the backend that is always there
+AUTO = "auto"  # in place of a backend's name: the engine chooses once the job is ready
+
+
+def backend_name(name: str | None) -> str | None:
+    """A backend's name as it is stored: `k8s` is `kubernetes`."""
+    return "kubernetes" if name == "k8s" else name
+
 
 class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a job needs. cpu counts cores, memory_bytes is a hard limit where the backend can set one."""
@@ -65,6 +73,7 @@ class JobSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     artifacts: tuple[str, ...] = ()
     timeout_s: float | None = None
     compute_s: float | None = None  # the most computing time (CPU) of a node of an interactive family
+    checkpoint_signal: str = ""  # such as USR1: told so, it keeps its progress in its checkpoint folder and may end
     retries: int = 0
     idempotent: bool = False
     pure: bool = False
@@ -108,7 +117,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     lease_until: float = 0.0
     needs: tuple[str, ...] = ()  # ids of jobs that must succeed first
     needs_left: int = 0
-    backend: str = "local"
+    backend: str = "local"  # "auto" until the engine has chosen one
+    why_here: str = ""  # "<backend>: why", where the engine chose it
     queue: str | None = None
     native_id: str | None = None
     submission: str | None = None

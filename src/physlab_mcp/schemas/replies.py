@@ -47,6 +47,10 @@ class JobReply(StateReply):
     job_id: str
     backend: str | None = None
     native_id: str | None = None
+    why_here: str | None = Field(default=None, description="why the engine chose this backend, where it did")
+    estimate: dict[str, Any] | None = Field(
+        default=None, description="of a cluster's scheduler: {starts_at, wait_s, cpu_hours, partition, …}"
+    )
     log_stream_path: str | None = None
     returned_artifacts: list[dict[str, Any]] | None = None
     log_tail: str | None = None
@@ -69,6 +73,7 @@ class StatusReply(StateReply):
     meta: dict[str, Any] | None = Field(default=None, description="of a series: {occurrences, last, next_at}")
     backend: str | None = None
     native_id: str | None = None
+    why_here: str | None = None
     created_at: str | None = None
     started_at: str | None = None
     ended_at: str | None = None
@@ -90,6 +95,9 @@ class ResultReply(StateReply):
 
     job_id: str
     outcome: str
+    backend: str | None = None
+    native_id: str | None = None
+    why_here: str | None = None
     values: dict[str, Any] = {}
     units: dict[str, str] | None = None
     figures: list[dict[str, Any]] | None = None
@@ -135,6 +143,7 @@ class CatalogReply(ReplyModel):
     node_types: list[dict[str, Any]] | None = None
     node_type: dict[str, Any] | None = None
     backends: list[dict[str, Any]] | None = None
+    policies: list[dict[str, Any]] | None = None
     nearest: list[str] | None = Field(default=None, description="names like a tool that does not exist")
     next_cursor: str | None = None
 

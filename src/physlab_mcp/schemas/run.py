@@ -24,6 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parallelism: int = 0
     priority: int = 0
     schedule: dict[str, Any] | None = None  # the schedule block, canonical: see schemas/schedule.py
+    offload_policy: str = ""  # of those of its jobs that name no backend; "": as configured
     use_cache: bool = True
     on_failure: str = "continue"  # continue | stop | retry
     allow_large: bool = False  # nodes may go beyond the caps of interactive node types

@@ -66,6 +66,9 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     duration_ms: float | None = None
     params: dict[str, Any] = {}
     device: str = "cpu"
+    backend: str = "local"
+    native_id: str | None = None
+    why_here: str = ""
     result: NodeResult | None = None
     failure: Failure | None = None
 

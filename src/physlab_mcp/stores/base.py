@@ -102,6 +102,10 @@ class TurnView(Learning, Protocol):
         """Ready jobs in order (priority, position, rank, age), none of a saturated group."""
         ...
 
+    def waiting_for(self) -> list[str]:
+        """The backends for which jobs are ready."""
+        ...
+
     def results(self, job_ids: Collection[str]) -> dict[str, bytes]:
         """Bodies of finished jobs."""
         ...
@@ -115,7 +119,11 @@ class TurnView(Learning, Protocol):
         ...
 
     def same_work(self, keys: Collection[str]) -> dict[str, int]:
-        """pk of a live job that is computing the same key; a paused one computes nothing."""
+        """pk of a live job that is computing the same key; a paused one and one out of reach are not waited for."""
+        ...
+
+    def abroad(self, group: str) -> int:
+        """How many jobs of a group some backend has; paused ones do not count."""
         ...
 
     def requests(self, limit: int) -> list[Request]:

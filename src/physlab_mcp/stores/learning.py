@@ -31,6 +31,10 @@ class Learning(Protocol):
         """What a run or sweep is called."""
         ...
 
+    def offload_policy_of(self, plan_pk: int) -> str:
+        """The policy of placement that a plan names; "" for the configured one."""
+        ...
+
     def look_up(self, job_ids: Collection[str]) -> Sequence[Job]:
         """Jobs by id, in any order; unknown ones are left out."""
         ...

@@ -56,6 +56,20 @@ class Looking:
             (backend, now, *saturated, limit),
         )
 
+    def waiting_for(self) -> list[str]:
+        """See TurnView. One step in the index for each."""
+        found: list[str] = []
+        name = ""
+        while True:
+            name = self._db.execute(
+                "SELECT min(backend) FROM jobs INDEXED BY jobs_ready"
+                " WHERE state = 'pending' AND needs_left = 0 AND backend > ?",
+                (name,),
+            ).fetchone()[0]
+            if name is None:
+                return found
+            found.append(name)
+
     def results(self, job_ids: Collection[str]) -> dict[str, bytes]:
         """See TurnView."""
         found = self._db.execute(
@@ -81,10 +95,21 @@ class Looking:
         names: dict[Any, str] = {stored: key for key in keys for stored in (key, key_bytes(key), cache_name(key))}
         found = self._db.execute(
             f"SELECT cache_key, pk FROM jobs INDEXED BY jobs_same_work WHERE cache_key IN ({marks(names)})"
-            " AND state IN ('submitting','queued','running','paused','collecting') AND state != 'paused'",
+            " AND state IN ('submitting','queued','running','paused','collecting') AND state != 'paused'"
+            " AND reason != 'backend_unreachable'",  # nobody knows whether that goes on
             tuple(names),
         )
         return {names[stored]: pk for stored, pk in found}
+
+    def abroad(self, group: str) -> int:
+        """See TurnView."""
+        found = self._db.execute(
+            "SELECT count(*) FROM jobs INDEXED BY jobs_abroad"
+            " WHERE state IN ('held','submitting','queued','running','paused','collecting')"
+            " AND state NOT IN ('held','paused') AND grp = ?",
+            (group,),
+        )
+        return found.fetchone()[0]
 
     def requests(self, limit: int) -> list[Request]:
         """See TurnView."""

@@ -25,7 +25,7 @@ _JOB_COLUMNS = (
     " queue, native_id, submission, idx, priority, position, rank, not_before, created_at, observed_at,"
     " idempotency_key, parallelism, grp, cache_key, started_at, ended_at, first_seq, last_seq, shared, paused_s"
 )
-INSERT_JOB = f"INSERT INTO jobs ({_JOB_COLUMNS}, template, room) VALUES ({','.join('?' * 47)})"
+INSERT_JOB = f"INSERT INTO jobs ({_JOB_COLUMNS}, template, room, why_here) VALUES ({','.join('?' * 48)})"
 # The names of run and sweep stand in their own rows, unless a job has no such row.
 RUN_OF_JOB = "coalesce({0}.run_id, (SELECT id FROM runs WHERE runs.pk = {0}.run))"
 SWEEP_OF_JOB = (
@@ -34,11 +34,12 @@ SWEEP_OF_JOB = (
 )
 NAMES_OF_JOB = f"(j.id, {RUN_OF_JOB}, {SWEEP_OF_JOB})".format("j")
 _READ = _JOB_COLUMNS.replace("run_id, sweep_id", f"{RUN_OF_JOB}, {SWEEP_OF_JOB}".format("jobs"))
-SELECT_JOB = f"SELECT {_READ}, (SELECT body FROM templates WHERE templates.id = jobs.template) FROM jobs"
+SELECT_JOB = f"SELECT {_READ}, (SELECT body FROM templates WHERE templates.id = jobs.template), why_here FROM jobs"
 UPDATE_JOB = (
     "UPDATE jobs SET state=?, reason=?, reason_text=?, reason_since=?, version=?, attempt=?, lost=?, fence=?,"
     " claimer=?, lease_until=?, native_id=?, submission=?, idx=?, priority=?, position=?, not_before=?,"
-    " observed_at=?, cache_key=?, started_at=?, ended_at=?, paused_s=?, last_seq=max(last_seq, ?), room=NULL WHERE pk=? AND version=?"
+    " observed_at=?, cache_key=?, started_at=?, ended_at=?, paused_s=?, backend=?, why_here=?,"
+    " last_seq=max(last_seq, ?), room=NULL WHERE pk=? AND version=?"
 )
 STATE_COLUMNS = {state: "paused_jobs" if state is JobState.PAUSED else state.value for state in JobState}
 _COUNTS = ", ".join(STATE_COLUMNS.values())
@@ -58,7 +59,7 @@ def job_row(job: Job, *, pk: int, first_seq: int, spec: bytes, template: int | N
         job.lease_until, " ".join(job.needs), job.needs_left, job.backend, job.queue, job.native_id, job.submission,
         job.index, job.priority, job.position, job.rank, job.not_before, job.created_at, job.observed_at,
         job.idempotency_key, job.parallelism, job.group, key_bytes(job.cache_key), job.started_at, job.ended_at, first_seq,
-        first_seq, job.shared, job.paused_s, template, _ROOM if job.plan_pk else None,
+        first_seq, job.shared, job.paused_s, template, _ROOM if job.plan_pk else None, job.why_here or None,
     )  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def update_row(new: Job, *, version: int, last_seq: int, old: Job) -> tuple[Any,
         new.state.value, new.reason.code.value, new.reason.text, new.reason.since, version, new.attempt, new.lost,
         new.fence, *claim, new.priority,
         new.position, new.not_before, new.observed_at, key, new.started_at, new.ended_at, new.paused_s,
-        last_seq,
+        new.backend, new.why_here or None, last_seq,
         old.pk, old.version,
     )  # fmt: skip
 
@@ -91,7 +92,7 @@ def job_of(r: tuple[Any, ...]) -> Job:
         native_id=r[26], submission=r[27], index=r[28], priority=r[29], position=r[30], rank=r[31],
         not_before=r[32], created_at=r[33], observed_at=r[34], idempotency_key=r[35], parallelism=r[36],
         group=r[37], cache_key=key_text(r[38], spec), started_at=r[39], ended_at=r[40], last_seq=r[42],
-        shared=bool(r[43]), paused_s=r[44],
+        shared=bool(r[43]), paused_s=r[44], why_here=r[46] or "",
     )  # fmt: skip
 
 

@@ -61,6 +61,11 @@ class Scheduling:
         row = self._db.execute("SELECT body FROM plans WHERE pk = ?", (plan_pk,)).fetchone()
         return "" if row is None else rows.decode_json(row[0]).get("title", "")
 
+    def offload_policy_of(self, plan_pk: int) -> str:
+        """See TurnView."""
+        row = self._db.execute("SELECT body FROM plans WHERE pk = ?", (plan_pk,)).fetchone()
+        return "" if row is None else rows.decode_json(row[0]).get("offload_policy", "")
+
     def was_asked(self, verb: str, job_id: str) -> bool:
         """See TurnView."""
         found = self._db.execute(

@@ -44,9 +44,7 @@ class Transaction(Looking, Scheduling):
             body = rows.encode(items)
         except (UnicodeEncodeError, TypeError, ValueError, OverflowError):  # one bad text must not stop the turn
             lost = {"text": "what stood here could not be written as JSON"}
-            body = rows.encode(
-                [(kind, at, attempt, data if kind == "state" else lost) for kind, at, attempt, data in items]
-            )
+            body = rows.encode([(kind, at, n, data if kind == "state" else lost) for kind, at, n, data in items])
         self.seq += len(items)
         self._db.execute(
             "INSERT INTO events (seq, n, job, subject, body) VALUES (?,?,?,?,?)",
@@ -63,11 +61,8 @@ class Transaction(Looking, Scheduling):
             group = events[start:i]
             start = i
             subject = group[0].subject
-            found = (
-                self._db.execute("SELECT pk FROM jobs WHERE id = ?", (subject,)).fetchone()
-                if subject.startswith("job-")
-                else None
-            )
+            named = subject.startswith("job-")
+            found = self._db.execute("SELECT pk FROM jobs WHERE id = ?", (subject,)).fetchone() if named else None
             items = [(e.kind, e.at, e.attempt, e.data) for e in group]
             if found is None:
                 self._write_events(None, subject, items)
@@ -102,6 +97,8 @@ class Transaction(Looking, Scheduling):
         if new.state is not old.state:
             shared = old.pk if old.shared else 0
             self._counts.add(old.run_pk, old.plan_pk, old.state, new.state, shared=shared)
+        if new.reason.code is ReasonCode.BACKEND_UNREACHABLE and new.reason != old.reason:
+            self._release(old)
         if change.waits_for:
             edge = self._db.execute(
                 f"INSERT OR IGNORE INTO needs SELECT pk, ?, 1 FROM jobs WHERE pk = ? AND state NOT IN ({marks(ENDS)})",
@@ -136,14 +133,22 @@ class Transaction(Looking, Scheduling):
             items.extend((e.kind, e.at, e.attempt or new.attempt, e.data) for e in change.events)
         return items
 
+    def _release(self, job: Job) -> None:
+        """Nobody waits any longer for this job to compute the same: it is out of sight."""
+        self._lower_those("soft = 1", job.pk)
+        self._db.execute("DELETE FROM needs WHERE parent = ? AND soft = 1", (job.pk,))
+
     def _lower(self, job: Job) -> None:
         """Lower the needs of those who waited for this end."""
+        self._lower_those("1" if job.state is JobState.SUCCEEDED else "soft = 1", job.pk)
+
+    def _lower_those(self, which: str, parent: int) -> None:
         ready = "state = 'pending' AND needs_left = 1"
         self._db.execute(
             f"UPDATE jobs SET needs_left = needs_left - 1, reason = CASE WHEN {ready} THEN 'slot' ELSE reason END,"
             f" reason_text = CASE WHEN {ready} THEN '' ELSE reason_text END"
-            " WHERE pk IN (SELECT child FROM needs WHERE parent = ? AND (soft = 1 OR ?))",
-            (job.pk, job.state is JobState.SUCCEEDED),
+            f" WHERE pk IN (SELECT child FROM needs WHERE parent = ? AND {which})",
+            (parent,),
         )
 
     def _skip_those_of(self, job: Job, *, above: int = 0) -> None:
@@ -166,12 +171,8 @@ class Transaction(Looking, Scheduling):
 
     def _skip(self, child: Job, parent: Job) -> Change:
         text = f"{parent.node_id or parent.id} {parent.state.value}"
-        new = msgspec.structs.replace(
-            child,
-            state=JobState.SKIPPED,
-            reason=Reason(ReasonCode.NEED_FAILED, text, self.now),
-            ended_at=self.now,
-        )
+        reason = Reason(ReasonCode.NEED_FAILED, text, self.now)
+        new = msgspec.structs.replace(child, state=JobState.SKIPPED, reason=reason, ended_at=self.now)
         path = (JobState.SKIPPED,) if child.state is JobState.PENDING else (JobState.PENDING, JobState.SKIPPED)
         return Change(old=child, new=new, path=path)
 

@@ -1,22 +1,22 @@
-"""The configuration, `server.config.json`: strict models, one file, found in one order."""
+"""The sections of the configuration: strict models."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
 from physlab_mcp.errors import RequestError, UnavailableError
 from physlab_mcp.paths import DataDir
 
-FILE_NAME = "server.config.json"
 _AGE = re.compile(r"^(\d+(?:\.\d+)?)\s*([smhdw])$")
+FOREIGN = "foreign"  # a defect that a backend's own reader found
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -135,14 +135,146 @@ class LocalBackendSection(Section):
     )
 
 
+class Ssh(Section):
+    """A machine that is reached over SSH, and the login there. Its key is always checked; there is no switch for that."""
+
+    host: str = Field(pattern=r"^[^-\s]\S*$", description="name or address of the machine")
+    port: int = Field(default=22, ge=1, le=65_535, description="of its SSH server")
+    user: str = Field(default="", description='login there; "": as here')
+    keys: tuple[FilePath, ...] = Field(default=(), description="private key files, readable by you alone")
+    agent: bool = Field(default=False, description="use the keys of the agent behind $SSH_AUTH_SOCK")
+    passphrase: Secret | None = Field(default=None, description="of the keys")
+    known_hosts: FilePath | None = Field(default=None, description="keys of hosts; default ~/.ssh/known_hosts")
+    jump: tuple[Ssh, ...] = Field(default=(), description="machines on the way, the first one first")
+    connect_timeout_s: float = Field(default=20.0, gt=0, le=600, description="for each login")
+    keepalive_s: float = Field(
+        default=15.0, gt=0, le=3600, description="a question after such a silence; three without an answer: gone"
+    )
+    python: str = Field(default="python3", min_length=1, description="an interpreter there, 3.8 or newer")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Ssh:
+        if not self.keys and not self.agent:
+            raise ValueError('it has no key: name private key files in "keys", or set "agent": true')
+        if any(one.jump for one in self.jump):
+            raise ValueError('list all machines on the way in this one "jump", the first one first')
+        return self
+
+
+class ForeignSection(Section):
+    """A section whose settings stand in the backend's own room, so that they are read only where the section is written."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    paths: ClassVar[frozenset[str]] = frozenset()  # settings that name files of this machine
+
+    commands: Literal["allow", "approve", "deny"] = Field(
+        default="approve", description="commands from agents: run, wait for `physlab jobs approve`, or refuse"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_the_folder(cls, body: Any, info: ValidationInfo) -> Any:
+        if not isinstance(body, dict):
+            return body
+        given = {name: body[name] for name in cls.paths & body.keys() if isinstance(body[name], str) and body[name]}
+        return {**body, **{name: _absolute(path, info) for name, path in given.items()}}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the backend itself reads."""
+        return dict(self.model_extra or {})
+
+
+def _read_by(room: str, own: Callable[[dict[str, Any]], Any], known: type, section: ForeignSection) -> None:
+    """Let a backend read its settings; its refusal is told beside all other defects of the file."""
+    for name in section.settings:
+        if name not in known.__struct_fields__:
+            names = sorted({*known.__struct_fields__, *type(section).model_fields})
+            near = get_close_matches(name, names, n=1, cutoff=0.5)
+            remedy = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(names)}."
+            raise _foreign(f"The key '{room}.{name}' is not known.", f"{room}.{name}", remedy)
+    try:
+        own(section.settings)
+    except RequestError as error:
+        raise _foreign(error.message, error.field or room, error.remedy or "", error.got) from None
+
+
+def _foreign(message: str, field: str, remedy: str, got: Any = None) -> PydanticCustomError:
+    return PydanticCustomError(FOREIGN, "{told}", {"told": message, "field": field, "remedy": remedy, "got": got})
+
+
+class SlurmSection(ForeignSection):
+    """A Slurm cluster."""
+
+    paths: ClassVar[frozenset[str]] = frozenset({"lock", "local_wheelhouse"})
+
+    host: Ssh | None = Field(default=None, description="its login node, by SSH; null: this machine is the login node")
+
+    @model_validator(mode="after")
+    def _known(self) -> SlurmSection:
+        from physlab_mcp.backends.slurm.settings import SlurmSettings, parse
+
+        _read_by("backends.slurm", parse, SlurmSettings, self)
+        return self
+
+
+class KubernetesSection(ForeignSection):
+    """A Kubernetes cluster."""
+
+    paths: ClassVar[frozenset[str]] = frozenset({"kubeconfig"})
+
+    @model_validator(mode="after")
+    def _known(self) -> KubernetesSection:
+        from physlab_mcp.backends.kubernetes.settings import KubernetesSettings, read_settings
+
+        _read_by("backends.kubernetes", read_settings, KubernetesSettings, self)
+        return self
+
+
 class Backends(Section):
     """Where jobs run. Further backends arrive with the parts that build them."""
 
     local: LocalBackendSection = LocalBackendSection()
+    slurm: SlurmSection | None = Field(default=None, description="a Slurm cluster; see docs/slurm.md")
+    kubernetes: KubernetesSection | None = Field(
+        default=None, description="a Kubernetes cluster; see docs/kubernetes.md"
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that are configured, this machine first."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """What is done with commands from agents, by backend."""
+        return {name: getattr(self, name).commands for name in self.names}
 
 
 class Placement(Section):
-    """Settings of placement arrive with the second backend."""
+    """Where a job runs that names no backend, where there are several."""
+
+    policy: Literal["local_first", "remote_first", "auto"] = Field(
+        default="local_first", description="this machine first, other places first, or whatever ends soonest"
+    )
+    elsewhere: bool = Field(
+        default=True, description="a job that its place failed is tried at another; false: at the same"
+    )
+    small_s: float = Field(
+        default=10.0, ge=0, le=86_400, description="what is expected to take fewer seconds never leaves this machine"
+    )
+    large_frames: int = Field(
+        default=300,
+        ge=1,
+        le=1_000_000,
+        description="a film of more frames is large: it leaves until it was seen to run",
+    )
+    queue_s: float = Field(
+        default=30.0, ge=0, le=604_800, description="the wait that is expected at a place of which none was seen"
+    )
+    rate_mb_s: float = Field(
+        default=30.0, gt=0, le=1_000_000, description="megabytes a second at which inputs are moved to other places"
+    )
 
 
 class Schedule(Section):
@@ -253,136 +385,3 @@ class Config(Section):
     def as_dict(self) -> dict[str, Any]:
         """As JSON, defaults filled in."""
         return self.model_dump(mode="json")
-
-
-def locate(path: str | Path | None = None) -> Path | None:
-    """The file that counts: the given one, else `$PHYSLAB_CONFIG`, else `./server.config.json`, else None.
-
-    Raises:
-        RequestError: a file that was asked for does not exist.
-
-    """
-    named = str(path) if path else os.environ.get("PHYSLAB_CONFIG", "")
-    if named:
-        found = Path(named).expanduser().absolute()
-        if not found.is_file():
-            raise RequestError(
-                f"There is no configuration file {found}.",
-                field="--config" if path else "$PHYSLAB_CONFIG",
-                got=named,
-                remedy="Name an existing file, or leave it out to use the built-in settings.",
-            )
-        return found
-    here = Path.cwd() / FILE_NAME
-    return here if here.is_file() else None
-
-
-def load(path: str | Path | None = None) -> Config:
-    """The configuration that counts (see `locate`); built-in defaults where there is no file.
-
-    Raises:
-        RequestError: the file cannot be read; every defect is in `details`.
-
-    """
-    found = locate(path)
-    if found is None:
-        return Config()
-    try:
-        text = found.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{found} cannot be read: {error}.", got=str(found), remedy="Mend the file.") from None
-    return parse(text, source=str(found), folder=found.parent)
-
-
-def parse(text: str, *, source: str = FILE_NAME, folder: Path | None = None) -> Config:
-    """The configuration written in `text`; relative paths start at `folder`.
-
-    Raises:
-        RequestError: it is not JSON, or does not fit; every defect is in `details`.
-
-    """
-    try:
-        raw = json.loads(text, object_pairs_hook=_no_duplicates)
-    except json.JSONDecodeError as error:
-        raise RequestError(
-            f"{source}, line {error.lineno}, column {error.colno}: {error.msg}.",
-            got=source,
-            remedy="Mend the JSON there.",
-        ) from None
-    if isinstance(raw, dict):
-        raw.pop("$schema", None)
-    try:
-        return Config.model_validate(raw, context={"folder": folder})
-    except ValidationError as error:
-        defects = [_defect(one) for one in error.errors(include_url=False)]
-    first = defects[0]
-    more = f" ({len(defects) - 1} more)" if len(defects) > 1 else ""
-    raise RequestError(
-        f"{source}: {first['message']}{more}",
-        field=first["field"],
-        got=first["got"],
-        remedy=first["remedy"],
-        details=defects if len(defects) > 1 else None,
-    )
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the file."""
-    body = Config.model_json_schema()
-    body["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    body["title"] = FILE_NAME
-    body["properties"] = {"$schema": {"type": "string", "description": "for editors"}, **body["properties"]}
-    return body
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    body = dict(pairs)
-    if len(body) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise RequestError(f"The key {twice!r} stands twice in one object.", field=twice, remedy="Keep one of them.")
-    return body
-
-
-def _defect(problem: Mapping[str, Any]) -> dict[str, Any]:
-    location: tuple[Any, ...] = problem["loc"]
-    field = ".".join(map(str, location))
-    got = problem.get("input")
-    if problem["type"] == "extra_forbidden":
-        names = sorted(_keys_at(location[:-1]))
-        near = get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
-        known = f"Known here: {', '.join(names)}." if names else "This section takes no settings yet."
-        remedy = f"Did you mean {near[0]!r}?" if near else known
-        return {"field": field, "got": None, "message": f"The key {field!r} is not known.", "remedy": remedy}
-    if _is_secret(location):
-        remedy = 'A secret is never written here: give {"env": "NAME"} or {"file": "path"}.'
-        return {"field": field, "got": None, "message": f"{field} is not a reference to a secret.", "remedy": remedy}
-    message = str(problem["msg"]).removeprefix("Value error, ").removesuffix(".")
-    shown = repr(got) if len(repr(got)) <= 80 else f"{repr(got)[:77]}…"
-    remedy = f"See `physlab config schema` for {field or 'the whole file'}."
-    return {
-        "field": field or None,
-        "got": got,
-        "message": f"{field or 'The file'} = {shown}: {message}.",
-        "remedy": remedy,
-    }
-
-
-def _models_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = Config
-    for step in location:
-        info = model.model_fields.get(str(step)) if model is not None else None
-        if info is None:
-            return None
-        options = (info.annotation, *get_args(info.annotation))
-        model = next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), None)
-    return model
-
-
-def _keys_at(location: tuple[Any, ...]) -> set[str]:
-    model = _models_at(location)
-    return set(model.model_fields) if model is not None else set()
-
-
-def _is_secret(location: tuple[Any, ...]) -> bool:
-    return any(_models_at(location[:end]) is Secret for end in range(1, len(location) + 1))
