@@ -8,10 +8,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from physlab_mcp import config, errors
+from physlab_mcp.backends.kubernetes.settings import KubernetesSettings
+from physlab_mcp.backends.slurm.settings import SlurmSettings
 from physlab_mcp.cli.parser import build, every_command
 from physlab_mcp.dags.sweep import read_sweep
 from physlab_mcp.dags.validate import validate
@@ -52,12 +55,19 @@ def parsers(parser):
 def settings(model, prefix=""):
     for name, info in model.model_fields.items():
         yield f"{prefix}{name}"
-        if isinstance(info.annotation, type) and issubclass(info.annotation, config.Section):
-            yield from settings(info.annotation, f"{prefix}{name}.")
+        for one in (info.annotation, *get_args(info.annotation)):
+            if isinstance(one, type) and issubclass(one, config.Section) and one not in (config.Secret, model):
+                yield from settings(one, f"{prefix}{name}.")
 
 
 def test_every_setting_has_a_heading():
     assert set(settings(config.Config)) == headings("operations.md")
+
+
+@pytest.mark.parametrize(("page", "known"), [("slurm.md", SlurmSettings), ("kubernetes.md", KubernetesSettings)])
+def test_every_setting_of_a_cluster_stands_in_a_table(page, known):
+    told = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / page).read_text(), re.MULTILINE))
+    assert set(known.__struct_fields__) <= told
 
 
 def test_every_error_code_has_a_heading():

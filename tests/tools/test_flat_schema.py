@@ -168,9 +168,12 @@ def test_a_text_is_left_alone_where_a_text_is_wanted():
 
 
 def test_both_tools_together_stay_under_the_token_budget():
-    """10,481 characters measured 2,486 tokens by the cl100k vocabulary, of which the budget is 2,500, and 2,591 by o200k."""
+    """10,481 characters measured 2,486 tokens by the cl100k vocabulary, of which the budget is 2,500, and 2,591 by o200k.
+
+    Nothing was measured since; what was added has been saved elsewhere, in characters.
+    """
     listed = [{"name": n, "description": DESCRIPTIONS[n], "inputSchema": t.schema} for n, t in TOOLS.items()]
-    assert len(json.dumps(listed, separators=(",", ":"))) < 10_520
+    assert len(json.dumps(listed, separators=(",", ":"))) <= 10_481
 
 
 def test_legacy_names_are_methods():

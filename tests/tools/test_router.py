@@ -179,7 +179,9 @@ async def test_an_unexpected_failure_is_logged_and_answers_without_a_traceback(r
 
 
 async def test_commands_can_be_switched_off(lab, tmp_path: Path):
-    strict = Router(engine=lab.engine, registry=lab.registry, blobs=lab.blobs, roots=[tmp_path], commands_policy="deny")
+    strict = Router(
+        engine=lab.engine, registry=lab.registry, blobs=lab.blobs, roots=[tmp_path], policies={"local": "deny"}
+    )
     command = {**SUBMIT, "job_spec": {"command": ["true"]}}
     assert error_of(await strict.call(JOBS, command))["code"] == "rejected"
     spec = {"nodes": [{"id": "c", "tool": "command", "params": {"command": ["true"]}}]}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from physlab_mcp.cli import doctor_place, doctor_work
+from physlab_mcp.cli import doctor_cluster, doctor_place, doctor_work
 from physlab_mcp.cli.doctor_finding import Finding
 from physlab_mcp.errors import PhyslabError
 
@@ -26,8 +26,9 @@ CHECKS: dict[str, Callable[[Namespace], Iterator[Finding]]] = {
     "planner": doctor_work.planner,
     "HTTP": doctor_work.access,
     "commands": doctor_work.commands,
+    "clusters": doctor_cluster.clusters,
 }
-_CONFIGURED = {"planner", "HTTP", "commands"}
+_CONFIGURED = {"planner", "HTTP", "commands", "clusters"}
 
 
 def doctor(args: Namespace, out: Output) -> int:

@@ -81,11 +81,13 @@ def extras(args: Namespace) -> Iterator[Finding]:
     lost = {
         "science": "numeric node types, figures and reports do not work",
         "video": "films can be made as gif only",
+        "cluster": "no cluster can be reached over SSH, and no Kubernetes",
     }
     for extra, packages in EXTRAS.items():
         missing = missing_of(extra)
         if missing:
-            yield Finding(extra, "warn", f"not installed: {', '.join(missing)}; {lost[extra]}", _install(extra))
+            without = f"; {lost[extra]}" if extra in lost else ""
+            yield Finding(extra, "warn", f"not installed: {', '.join(missing)}{without}", _install(extra))
         else:
             yield Finding(extra, "ok", ", ".join(f"{package} {version_of(package)}" for package in packages))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physlab_mcp.cli.opened import config_of, data_of, roots_of
-from physlab_mcp.cli.output import age_of
-from physlab_mcp.errors import ConflictError, UnavailableError
+from physlab_mcp.cli.output import age_of, clock_of
+from physlab_mcp.errors import ConflictError, RequestError, UnavailableError
 
 if TYPE_CHECKING:
     from physlab_mcp.cli.output import Output
@@ -44,11 +45,33 @@ def status(args: Namespace, out: Output) -> int:
         "clients": found["clients"], "data directory": data.root, "log": data.engine_log,
     })  # fmt: skip
     for name, one in backends.items():
-        detail = one.get("detail", {})
-        out.say(
-            f"backend {name}: {one.get('slots')} slots, {detail.get('busy', 0)} busy, {detail.get('workers', 0)} workers"
-        )
+        out.say(f"backend {name}: {_standing(one)}")
+    for name in _configured(args):
+        if name not in backends:
+            out.say(f"backend {name}: it is not asked yet, or has not answered; `physlab doctor` asks it itself")
     return 0
+
+
+def _configured(args: Namespace) -> tuple[str, ...]:
+    try:
+        return config_of(args).backends.names
+    except RequestError:  # `physlab doctor` tells what is wrong with it
+        return ()
+
+
+def _standing(one: Mapping[str, Any]) -> str:
+    """What a backend said of itself, in one line."""
+    detail: Mapping[str, Any] = one.get("detail", {})
+    there = f"{detail['abroad']} jobs there" if "abroad" in detail else f"{detail.get('busy', 0)} busy"
+    if not one.get("reachable", True):
+        since = f" since {clock_of(detail['since'])}" if detail.get("since") else ""
+        return f"not reachable{since}: {detail.get('why') or 'it does not say why'}; {there}"
+    if "abroad" not in detail:
+        return f"{one.get('slots')} slots, {there}, {detail.get('workers', 0)} workers"
+    named = detail.get("cluster") or detail.get("server")
+    whose = f", {named} {detail.get('version', '')}".rstrip() if named else ""
+    since = f" since {clock_of(detail['since'])}" if detail.get("since") else ""
+    return f"reachable{since}, {one.get('slots')} slots, {there}{whose}"
 
 
 def stop(args: Namespace, out: Output) -> int:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from physlab_mcp.cli.opened import OWNER, with_lab
-from physlab_mcp.cli.output import age_of
+from physlab_mcp.cli.output import age_of, clock_of
 from physlab_mcp.cli.watch import follow, what_happened
 from physlab_mcp.errors import PhyslabError, UnavailableError
+from physlab_mcp.schemas.job import HERE, backend_name
 from physlab_mcp.schemas.status import Status
 from physlab_mcp.tools.reply import Caller
 from physlab_mcp.tools.waiting import after_request
@@ -28,25 +29,36 @@ _MOST_JOBS = 20_000  # whose use of the cores is counted
 
 
 def list_all(args: Namespace, out: Output) -> int:
-    """Runs, series, and jobs that belong to no run; with --state or --all also the jobs of runs."""
+    """Runs, series, and jobs that belong to no run; with --state or --all also the jobs of runs; with --backend only jobs."""
 
     async def work(lab: Lab) -> int:
         states = [args.state] if args.state else None
-        runs = [status for _, status in await lab.engine.list_runs(owner=OWNER, states=states, limit=args.limit)]
-        jobs = await _jobs(lab, args)
-        series = [one for _, one in await lab.engine.list_series(owner=OWNER, limit=args.limit)]
-        series = [one for one in series if states is None or one.state in states]
-        rows = sorted([*runs, *jobs, *series], key=lambda one: one.created_at, reverse=True)
+        rows = await _jobs(lab, args)
+        if args.backend is None:
+            rows += [status for _, status in await lab.engine.list_runs(owner=OWNER, states=states, limit=args.limit)]
+            series = [one for _, one in await lab.engine.list_series(owner=OWNER, limit=args.limit)]
+            rows += [one for one in series if states is None or one.state in states]
+        rows.sort(key=lambda one: one.created_at, reverse=True)
         out.answer({"jobs": [_brief(one) for one in rows]})
         if not rows:
-            out.say(f"Nothing is {args.state}." if args.state else "Nothing yet. Start with: physlab demo")
+            out.say(_nothing(args))
             return 0
         now = time.time()
-        columns = ("id", "state", "done", "age", "title", "why")
-        out.table(columns, [(*_cells(one, now), one.reason.text[:60]) for one in rows])
+        backends = {one.id: one.job.backend for one in rows if one.job is not None}
+        where = ("backend",) if set(backends.values()) - {HERE} else ()  # said once there is more than one place
+        out.table(
+            ("id", "state", "done", "age", *where, "title", "why"),
+            [_line(one, now, [backends.get(one.id, "")] if where else []) for one in rows],
+        )
         return 0
 
     return with_lab(args, work, start_engine=False)
+
+
+def _nothing(args: Namespace) -> str:
+    if args.state:
+        return f"Nothing is {args.state}{f' at {args.backend}' if args.backend else ''}."
+    return f"No job is or was at {args.backend}." if args.backend else "Nothing yet. Start with: physlab demo"
 
 
 async def _jobs(lab: Lab, args: Namespace) -> list[Status]:
@@ -55,15 +67,20 @@ async def _jobs(lab: Lab, args: Namespace) -> list[Status]:
     from physlab_mcp.stores.base import JobQuery
 
     states = (JobState(args.state),) if args.state else None
-    query = JobQuery(owner=OWNER, states=states, alone=not (args.all or args.state), limit=args.limit)
+    query = JobQuery(
+        owner=OWNER, states=states, backend=backend_name(args.backend), limit=args.limit,
+        alone=not (args.all or args.state or args.backend),
+    )  # fmt: skip
     return [job_status(job) for job in await lab.store.find_jobs(query)]
 
 
-def _cells(status: Status, now: float) -> tuple[str, ...]:
+def _line(status: Status, now: float, where: list[str]) -> tuple[str, ...]:
     title = status.title
     if status.job is not None and status.job.node_id:
         title = f"{status.job.node_id} of {status.job.run_id}"
-    return (status.id, status.state, f"{status.done}/{status.total}", age_of(now - status.created_at), title[:60])
+    age = age_of(now - status.created_at)
+    done = f"{status.done}/{status.total}"
+    return (status.id, status.state, done, age, *where, title[:60], status.reason.text[:60])
 
 
 def _brief(status: Status) -> dict[str, Any]:
@@ -81,7 +98,9 @@ def _brief(status: Status) -> dict[str, Any]:
         "ended_at": status.ended_at,
     }
     if status.job is not None:
-        body |= {"run_id": status.job.run_id, "node_id": status.job.node_id, "backend": status.job.backend}
+        job = status.job
+        body |= {"run_id": job.run_id, "node_id": job.node_id, "backend": job.backend}
+        body |= {"native_id": job.native_id, "why_here": job.why_here or None}
     return body
 
 
@@ -134,7 +153,11 @@ async def _show_job(lab: Lab, status: Status, out: Output) -> dict[str, Any]:
     if job is None:
         return {}
     body: dict[str, Any] = {"spec": msgspec.to_builtins(job.spec), "attempt": job.attempt, "lost": job.lost}
-    out.fields({"run": job.run_id, "node": job.node_id, "attempt": job.attempt if job.attempt > 1 else None})
+    out.fields({
+        "run": job.run_id, "node": job.node_id, "attempt": job.attempt if job.attempt > 1 else None,
+        "backend": job.backend, "id there": job.native_id, "why here": job.why_here or None,
+        "reason since": clock_of(job.reason.since) if job.reason.since and not status.ended else None,
+    })  # fmt: skip
     if not status.ended:
         return body
     outcome = await lab.engine.outcome(job.id, owner=OWNER)
@@ -241,10 +264,10 @@ def ask(args: Namespace, out: Output) -> int:
         for handle in args.handles:
             try:
                 before = await lab.engine.status(handle, owner=OWNER, limit=0)
-                await lab.engine.request(args.verb, handle, owner=OWNER)
+                seq = await lab.engine.request(args.verb, handle, owner=OWNER)
                 after = before
                 if args.verb in ("pause", "resume"):
-                    after = await after_request(lab.engine, before, Caller(OWNER), args.verb)
+                    after = await after_request(lab.engine, before, Caller(OWNER), args.verb, seq=seq)
                 elif not before.ended:
                     after = await lab.engine.wait(
                         handle, owner=OWNER, since_seq=before.last_seq, timeout_s=3.0, until_end=args.verb == "cancel"

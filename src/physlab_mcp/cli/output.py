@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from physlab_mcp.errors import PhyslabError
@@ -105,6 +106,11 @@ def age_of(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
+
+
+def clock_of(moment: float) -> str:
+    """A moment, in seconds since the epoch, as the clock of this place shows it."""
+    return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def size_of(size: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from physlab_mcp import __version__
 
+BACKENDS = ("auto", "local", "slurm", "kubernetes", "k8s")
 CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex")
 STATES = (
     "pending", "held", "submitting", "queued", "running", "paused", "collecting",
@@ -73,6 +74,12 @@ def _outputs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--open", action="store_true", help="open the report when done")
 
 
+def _where(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--backend", choices=BACKENDS, default="auto", help="where nodes run that name no backend (auto: what fits)"
+    )
+
+
 def _analysis(command: argparse.ArgumentParser) -> None:
     command.add_argument("--metric", help="what the analysis is about (default: the only number there is)")
     sense = command.add_mutually_exclusive_group()
@@ -95,6 +102,7 @@ def _experiments(commands: _Commands) -> None:
     run.add_argument("--no-cache", action="store_true", help="compute everything again")
     run.add_argument("--allow-large", action="store_true", help="lift the caps of interactive node types")
     run.add_argument("--parallelism", type=_count, default=0, metavar="N", help="at most N nodes at once")
+    _where(run)
     run.add_argument("--bib", metavar="FILE.bib", help="references of the report (default: FILE.bib beside FILE.json)")
     _outputs(run)
 
@@ -106,6 +114,7 @@ def _experiments(commands: _Commands) -> None:
     sweep.add_argument("--no-cache", action="store_true", help="compute everything again")
     sweep.add_argument("--allow-large", action="store_true", help="lift the caps of interactive node types")
     sweep.add_argument("--parallelism", type=_count, default=0, metavar="N", help="at most N nodes at once")
+    _where(sweep)
     sweep.add_argument("--now", action="store_true", help="start at once whatever the file's schedule says")
     sweep.add_argument("--plan", action="store_true", help="only say what would run when, and why it waits")
     _analysis(sweep)
@@ -134,6 +143,7 @@ def _experiments(commands: _Commands) -> None:
 def _jobs(jobs: _Commands) -> None:
     listed = jobs.add("list", "jobs:list_all", "list runs, and jobs that belong to no run, newest first")
     listed.add_argument("--state", choices=STATES, help="only those in this state")
+    listed.add_argument("--backend", choices=BACKENDS, help="only jobs there, those of runs too")
     listed.add_argument("--limit", type=_count, default=20, metavar="N", help="at most N of each (20)")
     listed.add_argument("--all", action="store_true", help="every job, those of runs too")
 

@@ -16,6 +16,9 @@ from physlab_mcp.cli.opened import OWNER, with_lab
 from physlab_mcp.cli.report import all_nodes, leave_outputs, read_bib
 from physlab_mcp.cli.watch import follow, what_happened
 from physlab_mcp.errors import RequestError
+from physlab_mcp.schemas.job import AUTO, backend_name
+
+ASIDE = ("sweep", "schedule", "visualizations")  # what stands beside the graph in a file for `physlab sweep`
 
 if TYPE_CHECKING:
     from physlab_mcp.cli.output import Output
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 def run(args: Namespace, out: Output) -> int:
     """Submit the file's graph; follow it to the end unless --detach."""
     spec = read_spec(args.file)
+    _want_a_run(spec, args.file)
     beside = Path(args.file).with_suffix(".bib")
     bib = args.bib or (beside if args.file != "-" and beside.is_file() else None)
     references = read_bib(bib)
@@ -36,8 +40,9 @@ def run(args: Namespace, out: Output) -> int:
 
     async def work(lab: Lab) -> int:
         run_id = await submit(
-            lab, spec, use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large, out=out
-        )
+            lab, spec, use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large,
+            backend=args.backend, out=out,
+        )  # fmt: skip
         out.say(f"{run_id} is submitted; it goes on whatever happens to this command.")
         if args.detach:
             out.answer({"run_id": run_id})
@@ -52,6 +57,37 @@ def run(args: Namespace, out: Output) -> int:
         return 0
 
     return with_lab(args, work)
+
+
+def _want_a_run(spec: Mapping[str, Any], file: str) -> None:
+    """Refuse a file that is written for `physlab sweep`.
+
+    Raises:
+        RequestError: it has what only a sweep has.
+
+    """
+    found = next((name for name in ASIDE if name in spec), None)
+    if found == "sweep":
+        raise RequestError(
+            f"{file} has a sweep block; `physlab run` runs a graph once.", field="sweep", remedy=f"Use `physlab sweep {file}`."
+        )  # fmt: skip
+    if found is not None:
+        raise RequestError(
+            f"{file} has {found}, which go with a sweep; `physlab run` runs a graph once and at once.", field=found,
+            remedy=f"Take {found} out, or add a sweep block and use `physlab sweep {file}`.",
+        )  # fmt: skip
+
+
+def placed_at(spec: Mapping[str, Any], backend: str) -> Mapping[str, Any]:
+    """The spec with every node that names no backend at this one; `auto` leaves it as it is."""
+    nodes = spec.get("nodes")
+    if backend == AUTO or not isinstance(nodes, list):
+        return spec
+    where = backend_name(backend)
+    placed = [
+        {**one, "backend": where} if isinstance(one, dict) and one.get("backend") is None else one for one in nodes
+    ]
+    return {**spec, "nodes": placed}
 
 
 async def submit(
@@ -85,9 +121,12 @@ def planned(
     allow_large: bool = False,
     sweep: Mapping[str, Any] | None = None,
     schedule: Mapping[str, Any] | None = None,
+    backend: str = AUTO,
     out: Output,
 ) -> tuple[Plan, Dag]:
     """The checked graph and the plan of its run or sweep, with the files that it reads stored.
+
+    `backend`: where nodes run that name none.
 
     Raises:
         RequestError: the graph has defects; all of them are in `details`.
@@ -106,7 +145,9 @@ def planned(
         roots=tuple(lab.roots),
         hidden=(lab.data.root,),
         allow_large=allow_large,
+        backends=lab.config.backends.names,
     )
+    spec = placed_at(spec, backend)
     block = read_sweep(sweep) if sweep is not None else None
     names = formulas_of(block).names if block is not None else ()
     checked = validate(with_placeholders(spec, names, lab.registry), lab.registry, limits=limits)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from physlab_mcp.cli.gallery import folder_of, near, show, try_folder
 from physlab_mcp.cli.opened import OWNER, with_lab
-from physlab_mcp.cli.run import planned, read_spec, submit
+from physlab_mcp.cli.run import ASIDE, planned, read_spec, submit
 from physlab_mcp.cli.watch import follow
 from physlab_mcp.errors import RequestError
 from physlab_mcp.nodes.extras import install_command, missing_of
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from physlab_mcp.lab import Lab
     from physlab_mcp.schemas.status import Status
 
-_ASIDE = ("sweep", "schedule", "visualizations")
-
 
 def sweep(args: Namespace, out: Output) -> int:
     """Submit the file's graph over its points; follow it to the end unless --detach, then analyse it."""
@@ -33,7 +31,7 @@ def sweep(args: Namespace, out: Output) -> int:
             f"{args.file} has no sweep block.", field="sweep", got=type(body.get("sweep")).__name__,
             remedy='Add "sweep": {"space": {"node.param": [1, 2, 3]}}, or use `physlab run`.',
         )  # fmt: skip
-    spec = {name: value for name, value in body.items() if name not in _ASIDE}
+    spec = {name: value for name, value in body.items() if name not in ASIDE}
     if args.plan:
         return tell_plan(args, out, spec, body)
     if not args.detach:
@@ -42,7 +40,8 @@ def sweep(args: Namespace, out: Output) -> int:
     async def work(lab: Lab) -> int:
         handle = await submit(
             lab, spec, sweep=body["sweep"], schedule={"policy": "now"} if args.now else body.get("schedule"),
-            use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large, out=out,
+            use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large,
+            backend=args.backend, out=out,
         )  # fmt: skip
         out.say(f"{handle} is submitted; it goes on whatever happens to this command.")
         if handle.startswith("series-"):
@@ -70,9 +69,12 @@ def tell_plan(args: Namespace, out: Output, spec: Mapping[str, Any], body: Mappi
 
         plan, dag = planned(
             lab, spec, sweep=body["sweep"], schedule=None if args.now else body.get("schedule"),
-            use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large, out=out,
+            use_cache=not args.no_cache, parallelism=args.parallelism, allow_large=args.allow_large,
+            backend=args.backend, out=out,
         )  # fmt: skip
-        found = await outlook(lab.store, plan, dag, lab.registry, lab.engine.capacity(), now=time.time())
+        found = await outlook(
+            lab.store, plan, dag, lab.registry, lab.engine.capacity(), now=time.time(), alone=lab.engine.alone
+        )
         out.answer(found)
         out.fields({
             "points": found["points"]["total"], "jobs": found["jobs"], "starts at": found["starts_at"],

@@ -47,6 +47,8 @@ def spec_of(
             node |= {"tool": "command", "params": {**task.params, "command": command_words(task.command or (), points)}}
         if task.depends_on:
             node["dependencies"] = list(task.depends_on)
+        if task.backend is not None:
+            node["backend"] = task.backend
         if task.retries:
             node["retries"] = task.retries
         asked = node_resources(task.name, resources.get(task.name, {}))

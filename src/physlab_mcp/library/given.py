@@ -9,12 +9,14 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from physlab_mcp.errors import RequestError
+from physlab_mcp.schemas.job import AUTO, HERE, backend_name
 
 if TYPE_CHECKING:
     from physlab_mcp.library.workflow import ExperimentalWorkflow
 
 _TASK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 MOST_RETRIES = 100
+BACKENDS = (HERE, "slurm", "kubernetes")
 _DEEPEST = 100
 
 
@@ -27,6 +29,23 @@ def short(value: Any) -> str:
     """Its text, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def backend_of(value: Any, field: str) -> str | None:
+    """The name of a place where jobs run; None for `auto` and for None.
+
+    Raises:
+        RequestError: it is none.
+
+    """
+    if value is None or value == AUTO:
+        return None
+    name = backend_name(value) if isinstance(value, str) else None
+    if name not in BACKENDS:
+        raise refused(
+            f"{field} is {short(value)}, which is no backend.", field, value, f"Use auto, {', '.join(BACKENDS)}."
+        )
+    return name
 
 
 def handle_of(value: Any) -> str:

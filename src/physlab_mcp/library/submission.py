@@ -14,11 +14,13 @@ from physlab_mcp.errors import RejectedError
 from physlab_mcp.library.drafting import spec_of
 from physlab_mcp.library.functions import Pickled, Stored, store
 from physlab_mcp.library.validation import defects
-from physlab_mcp.schemas.capacity import Amount, within
+from physlab_mcp.schemas.capacity import within
+from physlab_mcp.schemas.dag import nodes_here
 from physlab_mcp.schemas.job import Resources
 from physlab_mcp.schemas.schedule import canonical, read_schedule
 
 if TYPE_CHECKING:
+    from physlab_mcp.engine.engine import Engine
     from physlab_mcp.lab import Lab
     from physlab_mcp.library.workflow import ExperimentalWorkflow
     from physlab_mcp.schemas.dag import Dag
@@ -64,7 +66,7 @@ async def submit(lab: Lab, workflow: ExperimentalWorkflow, ready: Mapping[str, P
 
     stored = await anyio.to_thread.run_sync(store, ready, lab.blobs)
     dag, plan = await anyio.to_thread.run_sync(_planned, lab, workflow, stored, options)
-    warnings = _left_out(dag, lab.engine.capacity())
+    warnings = _left_out(dag, lab.engine)
     if options.schedule_override:
         warnings.append(f"The schedule was replaced: {options.schedule_override}.")
     record = Record(
@@ -82,7 +84,7 @@ async def submit(lab: Lab, workflow: ExperimentalWorkflow, ready: Mapping[str, P
     try:
         handle = await submit_scheduled(lab.engine, plan, dag, options.schedule)
     except RejectedError as error:
-        raise _lacking(error, dag, lab.engine.capacity()) from None
+        raise _lacking(error, dag, lab.engine) from None
     if handle != plan.id:  # a series: each occurrence is a plan of its own
         await lab.store.put(RECORD, handle, record, subject=OWNER)
     return handle
@@ -100,17 +102,19 @@ async def foretold(lab: Lab, workflow: ExperimentalWorkflow, options: Options) -
     dag, plan = await anyio.to_thread.run_sync(_planned, lab, workflow, {}, options)
     if options.schedule is not None:
         plan = msgspec.structs.replace(plan, schedule=canonical(read_schedule(options.schedule)))
-    found = await outlook(lab.store, plan, dag, lab.registry, lab.engine.capacity(), now=time.time())
-    left_out = _left_out(dag, lab.engine.capacity())
+    found = await outlook(
+        lab.store, plan, dag, lab.registry, lab.engine.capacity(), now=time.time(), alone=lab.engine.alone
+    )
+    left_out = _left_out(dag, lab.engine)
     return {**found, "warnings": left_out} if left_out else found
 
 
-def _lacking(error: RejectedError, dag: Dag, capacity: Amount) -> RejectedError:
+def _lacking(error: RejectedError, dag: Dag, engine: Engine) -> RejectedError:
     """The refusal, with the tasks that it is about and what they ask for where that is more than the machine has."""
     lacks: dict[str, list[str]] = {}
-    for node in dag.nodes:
+    for node in nodes_here(dag, alone=engine.alone):
         asked = msgspec.convert(node.resources or {}, Resources)
-        told = within(asked, capacity)[1]
+        told = within(asked, engine.capacity())[1]
         if told and not asked.degrade:
             lacks[node.id] = told
     if not lacks:
@@ -123,12 +127,14 @@ def _lacking(error: RejectedError, dag: Dag, capacity: Amount) -> RejectedError:
     )  # fmt: skip
 
 
-def _left_out(dag: Dag, capacity: Amount) -> list[str]:
+def _left_out(dag: Dag, engine: Engine) -> list[str]:
     """What the machine has not of what tasks ask for, and goes without."""
     found: list[str] = []
-    for node in dag.nodes:
+    for node in nodes_here(dag, alone=engine.alone):
         asked = msgspec.convert(node.resources or {}, Resources)
-        found += [f"{node.id}: {one}. It runs with that." for one in within(asked, capacity)[1] if asked.degrade]
+        found += [
+            f"{node.id}: {one}. It runs with that." for one in within(asked, engine.capacity())[1] if asked.degrade
+        ]
     return found
 
 
@@ -147,7 +153,7 @@ def _planned(
     roots = [*dict.fromkeys([Path.cwd(), *lab.roots])]
     limits = Limits(
         nodes=lab.config.limits.max_nodes, edges=lab.config.limits.max_edges, roots=tuple(roots),
-        hidden=(lab.data.root,), allow_large=True,
+        hidden=(lab.data.root,), allow_large=True, backends=lab.config.backends.names,
     )  # fmt: skip
     checked = validate(spec, lab.registry, limits=limits)
     if checked.dag is None:

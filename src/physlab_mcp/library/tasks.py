@@ -24,6 +24,7 @@ class Task(msgspec.Struct, frozen=True):
     retries: int = 0
     resources: Mapping[str, Any] = {}
     cache: bool = True
+    backend: str | None = None  # None: the engine chooses
 
     @property
     def takes(self) -> Takes:

@@ -11,7 +11,9 @@ from physlab_mcp.library import validation
 from physlab_mcp.library.drafting import UNSTORED, node_resources, spec_of
 from physlab_mcp.library.functions import Pickled, pickled
 from physlab_mcp.library.given import (
+    BACKENDS,
     MOST_RETRIES,
+    backend_of,
     mapping_of,
     names_of,
     plain_of,
@@ -58,11 +60,13 @@ class ExperimentalWorkflow:
         retries: int = 0,
         resources: Mapping[str, Any] | None = None,
         cache: bool = True,
+        backend: str | None = None,
     ) -> Self:
         """Add a task: a function, the name of a node type (`"quantum.solve"`), or a command as a list of words.
 
         `params` fixes parameters. `retries` is how often it may be tried again after a failure. With `cache` off it is
         computed even where an equal call was. `checkpoint` records that it keeps its progress in `checkpoint_dir()`.
+        `backend` is where it runs: `local`, `slurm` or `kubernetes`; without it the engine chooses.
 
         Raises:
             RequestError: the name is taken or no name, `work` is none of the three, or an option is of the wrong kind.
@@ -93,6 +97,7 @@ class ExperimentalWorkflow:
             checkpoint=yes_or_no(checkpoint, f"checkpoint of {name!r}"),
             retries=whole(retries, f"retries of {name!r}", least=0, most=MOST_RETRIES),
             cache=yes_or_no(cache, f"cache of {name!r}"),
+            backend=backend_of(backend, f"backend of {name!r}"),
             **kind,
         )
         self.tasks[name] = task
@@ -190,8 +195,9 @@ class ExperimentalWorkflow:
 
     def findings(self, registry: Registry | None = None) -> list[Finding]:
         """Every defect, without running or storing anything."""
-        from physlab_mcp.dags.validate import validate
+        from physlab_mcp.dags.validate import Limits, validate
 
+        anywhere = Limits(backends=BACKENDS)  # what is configured is looked at when it is submitted
         registry = registry or Registry.load()
         tasks, points = list(self.tasks.values()), self.parameters
         if not tasks:
@@ -206,7 +212,7 @@ class ExperimentalWorkflow:
         stored = dict.fromkeys(self.tasks, UNSTORED)
         if not found:
             spec = spec_of(tasks, points, stored, registry, metadata=self.about, resources=self.resources)
-            return list(validate(spec, registry).errors)
+            return list(validate(spec, registry, limits=anywhere).errors)
         for task in tasks:  # the graph as a whole cannot be looked at, but what each node is can
             if task.node_type is not None:
                 alone = [Task(task.name, node_type=task.node_type)]

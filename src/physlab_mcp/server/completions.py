@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.types import Completion
 
-from physlab_mcp.tools.catalog_view import BACKENDS
+from physlab_mcp.tools.place_view import backends
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -37,7 +37,7 @@ async def _candidates(lab: Lab, name: str) -> list[str]:
     if name in ("node_type", "tool"):
         return lab.registry.names()
     if name == "backend":
-        return [str(one["name"]) for one in BACKENDS]
+        return [str(one["name"]) for one in backends(lab.config.backends.names)]
     return []
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from physlab_mcp.artifacts.blobs import Blobs
 from physlab_mcp.dags.run import DagExpander, plan_for
-from physlab_mcp.dags.validate import validate
+from physlab_mcp.dags.validate import Limits, validate
 from physlab_mcp.engine.loop import Loop
 from physlab_mcp.engine.recurring import first_time
 from physlab_mcp.engine.request_check import check_verb, is_done
@@ -158,7 +158,7 @@ class VirtualLab:
         return await self.store.add_series(series, msgspec.json.encode(dag))
 
     def _checked(self, spec: Mapping[str, Any]) -> Dag:
-        found = validate(spec, self.registry)
+        found = validate(spec, self.registry, limits=Limits(backends=(self.backend.name,)))
         if found.dag is None:
             first = found.errors[0]
             raise RequestError(first.message, field=first.field, remedy=first.remedy)

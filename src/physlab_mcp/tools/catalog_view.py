@@ -1,4 +1,4 @@
-"""What can be computed and where: node types with their parameters, backends."""
+"""What can be computed and where: node types with their parameters, backends, policies of placement."""
 
 from __future__ import annotations
 
@@ -9,28 +9,35 @@ from physlab_mcp.errors import RequestError
 from physlab_mcp.schemas.replies import CatalogReply
 from physlab_mcp.tools import render
 from physlab_mcp.tools.cursor import make_cursor, read_cursor
+from physlab_mcp.tools.place_view import place_line, places_now
 from physlab_mcp.tools.reply import Bench, Reply
 
 if TYPE_CHECKING:
     from physlab_mcp.nodes.registry import NodeType
     from physlab_mcp.schemas.calls_orchestrator import Catalog
 
-BACKENDS: list[dict[str, Any]] = [
-    {"name": "auto", "summary": "the place that fits; here always local"},
-    {"name": "local", "summary": "processes of this machine, kept by the engine through restarts of every client"},
+
+POLICIES: list[dict[str, Any]] = [
+    {"name": "local_first", "summary": "this machine while there is room, then whatever starts sooner"},
+    {"name": "remote_first", "summary": "another place for all that is not known to be small"},
+    {"name": "auto", "summary": "the earliest end expected: wait, moving of data and run time"},
 ]
 
 
-def show_catalog(call: Catalog, bench: Bench) -> Reply:
+async def show_catalog(call: Catalog, bench: Bench) -> Reply:
     """The reply of the method `catalog`.
 
     Raises:
         RequestError: a named node type does not exist; the remedy names the nearest.
 
     """
+    if call.kind == "policies":
+        body = CatalogReply(kind="policies", total=len(POLICIES), policies=POLICIES).wire()
+        return Reply(body, "\n".join(f"{one['name']}: {one['summary']}" for one in POLICIES))
     if call.kind == "backends":
-        body = CatalogReply(kind="backends", total=len(BACKENDS), backends=BACKENDS).wire()
-        return Reply(body, "\n".join(f"{one['name']}: {one['summary']}" for one in BACKENDS))
+        found = await places_now(bench.engine, bench.policies, call.response_format)
+        body = CatalogReply(kind="backends", total=len(found), backends=found).wire()
+        return Reply(body, render.text_of(map(place_line, found), call.response_format, beside=body))
     if call.tool is not None and (call.node_method is not None or bench.registry.find(call.tool) is not None):
         return _one(call, bench)
     return _many(call, bench)

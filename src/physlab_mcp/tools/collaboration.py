@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from physlab_mcp.engine.inquiries import Estimate
 from physlab_mcp.errors import ConflictError, RequestError
 from physlab_mcp.schemas import calls_collaboration as calls
 from physlab_mcp.schemas.handles import prefix_of
+from physlab_mcp.schemas.job import HERE
 from physlab_mcp.schemas.replies import JobReply, ListReply, ResultReply, StatusReply
-from physlab_mcp.tools import job_building, render, views
+from physlab_mcp.tools import job_building, place_view, render, views
 from physlab_mcp.tools.artifact_view import show_artifact
 from physlab_mcp.tools.cursor import iso, make_cursor, parse_since, read_cursor
 from physlab_mcp.tools.log_view import log_link, show_log
@@ -20,6 +22,7 @@ from physlab_mcp.tools.series_view import NEWEST, listed_series, occurred
 from physlab_mcp.tools.waiting import after_request, wait_change, wait_end
 
 if TYPE_CHECKING:
+    from physlab_mcp.schemas.job import Job
     from physlab_mcp.schemas.status import JobOutcome, Status
 
 NAME = "distributed_collaboration"
@@ -56,14 +59,28 @@ class Collaboration:
         from physlab_mcp.dags.scheduled import submit_scheduled_job
 
         job_id = await submit_scheduled_job(self.bench.engine, job, call.schedule)
-        if call.wait_s and prefix_of(job_id) != "series":
-            status = await wait_end(self.bench.engine, job_id, caller, wait_s=call.wait_s, log_lines=call.stream_logs)
-        else:
-            status = await self.bench.engine.status(job_id, owner=caller.principal)
+        status, asked = await self._followed(job_id, job, call, caller)
+        if asked.why_not:
+            warnings = [*warnings, f"There is no estimate: {views.clip(asked.why_not, 300)}"]
         log_tail = None
         if call.stream_logs and call.wait_s and status.job is not None:
             log_tail = await self._log_tail(job_id, caller)
-        return await self._job_reply(status, caller, call.response_format, warnings=warnings, log_tail=log_tail)
+        return await self._job_reply(
+            status, caller, call.response_format, warnings=warnings, log_tail=log_tail, estimate=asked.told
+        )
+
+    async def _followed(self, job_id: str, job: Job, call: calls.JobSubmit, caller: Caller) -> tuple[Status, Estimate]:
+        """Its state after the wait that was asked for; of what waits at a cluster also when it would start."""
+        engine = self.bench.engine
+        if prefix_of(job_id) == "series":
+            return await engine.status(job_id, owner=caller.principal), Estimate()
+        if call.wait_s:
+            status = await wait_end(engine, job_id, caller, wait_s=call.wait_s, log_lines=call.stream_logs)
+        else:
+            status = await engine.status(job_id, owner=caller.principal)
+        if job.backend == HERE or status.job is None or status.job.started_at or status.ended:
+            return status, Estimate()
+        return status, await engine.estimate(job.backend, job.spec)
 
     async def job_status(self, call: calls.JobStatus, caller: Caller) -> Reply:
         """The state of any handle and its events after `since_seq`."""
@@ -72,7 +89,6 @@ class Collaboration:
             engine, call.job_id, caller, since_seq=call.since_seq, wait_s=call.wait_s or 0, limit=call.limit
         )
         following = _next(status, since_seq=status.last_seq)
-        job = status.job
         body = StatusReply(
             **views.state_fields(status, next_call=following),
             job_id=status.id,
@@ -83,8 +99,7 @@ class Collaboration:
             queue_position=status.queue_position,
             counts=status.counts or None,
             meta=None if status.series is None else occurred(status.series),
-            backend=job.backend if job else None,
-            native_id=job.native_id if job else None,
+            **views.place_fields(status.job),
             created_at=iso(status.created_at),
             started_at=iso(status.started_at),
             ended_at=iso(status.ended_at),
@@ -118,6 +133,7 @@ class Collaboration:
             **fields,
             job_id=status.id,
             outcome=str(status.state),
+            **views.place_fields(status.job),
             failure=views.failure_dict(outcome.failure, detailed=detailed),
         ).wire()
         lines = [render.state_line(status.id, body, status.title), *_outcome_lines(body)]
@@ -132,6 +148,7 @@ class Collaboration:
         engine, verb = self.bench.engine, _VERBS[call.method]
         args = {"position": call.position} if isinstance(call, calls.JobReorder) else None
         before = await engine.status(call.job_id, owner=caller.principal)
+        seq = 0
         if before.ended:
             if verb != "cancel":
                 raise ConflictError(
@@ -142,8 +159,8 @@ class Collaboration:
                     example={"method": "job_status", "job_id": call.job_id},
                 )
         else:
-            await engine.request(verb, call.job_id, owner=caller.principal, args=args)
-        status = await after_request(engine, before, caller, verb)
+            seq = await engine.request(verb, call.job_id, owner=caller.principal, args=args)
+        status = await after_request(engine, before, caller, verb, seq=seq)
         return await self._job_reply(status, caller, call.response_format)
 
     async def job_list(self, call: calls.JobList, caller: Caller) -> Reply:
@@ -175,6 +192,7 @@ class Collaboration:
         *,
         warnings: list[str] | None = None,
         log_tail: str | None = None,
+        estimate: Mapping[str, Any] | None = None,
     ) -> Reply:
         following, job = _next(status), status.job
         extra: dict[str, Any] = {} if status.series is None else {"meta": occurred(status.series)}
@@ -182,7 +200,7 @@ class Collaboration:
         lines: list[str] = []
         if job is not None:
             links = (log_link(job.id),)
-            extra = {"backend": job.backend, "native_id": job.native_id, "log_stream_path": links[0].uri}
+            extra = {**views.place_fields(job), "log_stream_path": links[0].uri}
             extra["meta"] = {"backend": job.backend, "device": job.spec.device}
         if job is not None and status.ended:
             outcome = await self.bench.engine.outcome(status.id, owner=caller.principal)
@@ -200,9 +218,12 @@ class Collaboration:
             extra["failure"] = views.failure_dict(outcome.failure, detailed=response_format == "detailed")
             if outcome.failure is not None:
                 lines.append(f"{outcome.failure.code}: {views.clip(outcome.failure.message, 1000)}")
+        foreseen = place_view.estimate_dict(estimate) if estimate is not None else None
+        lines += [place_view.estimate_line(foreseen)] if foreseen is not None else []
         body = JobReply(
             **views.state_fields(status, next_call=following),
             job_id=status.id,
+            estimate=foreseen,
             log_tail=log_tail,
             warnings=warnings or None,
             **extra,

@@ -12,7 +12,7 @@ from physlab_mcp.errors import PhyslabError, RejectedError, RequestError
 from physlab_mcp.paths import confine
 from physlab_mcp.schemas.calls_collaboration import JobSubmit, JobWork, NodeCallSpec
 from physlab_mcp.schemas.handles import new_handle
-from physlab_mcp.schemas.job import Job, JobSpec, Mount, NodeCall
+from physlab_mcp.schemas.job import AUTO, HERE, Job, JobSpec, Mount, NodeCall
 from physlab_mcp.tools.finding_view import defects
 from physlab_mcp.tools.reply import Bench, Caller
 
@@ -32,16 +32,22 @@ def job_from(call: JobSubmit, caller: Caller, bench: Bench) -> tuple[Job, list[s
         RejectedError: commands from agents are switched off here.
 
     """
+    if call.backend not in (AUTO, *bench.policies):
+        raise RequestError(
+            f"The backend {call.backend!r} is not configured here.", field="backend", got=call.backend,
+            remedy=f"Use one of auto, {', '.join(bench.policies)}, or add backends.{call.backend} to server.config.json.",
+            example=JobSubmit.example,
+        )  # fmt: skip
     spec, warnings = _spec(call, bench)
     if spec.node is None:
-        check_commands(bench.commands_policy)
+        check_commands(bench, call.backend)
     job = Job(
         id=new_handle("job"),
         kind="node" if spec.node is not None else "command",
         owner=caller.principal,
         session_id=caller.session_id,
         spec=spec,
-        backend="local",
+        backend=call.backend,
         priority=call.priority,
         created_at=time.time(),
         idempotency_key=call.idempotency_key,
@@ -49,18 +55,19 @@ def job_from(call: JobSubmit, caller: Caller, bench: Bench) -> tuple[Job, list[s
     return job, warnings
 
 
-def check_commands(policy: str) -> None:
-    """Whether commands that come from an agent may run here at all.
+def check_commands(bench: Bench, backend: str = HERE) -> None:
+    """Whether commands that come from an agent may run on a backend at all; on one of several, where it is to be chosen.
 
     Raises:
         RejectedError: the configuration says `deny`.
 
     """
-    if policy == "deny":
+    policies = bench.policies if backend == AUTO else {backend: bench.policies.get(backend, "allow")}
+    if all(policy == "deny" for policy in policies.values()):
         raise RejectedError(
-            "Commands and scripts from agents are switched off on this server.",
+            f"Commands and scripts from agents are switched off on {' and '.join(policies)}.",
             field="job_spec",
-            remedy="Use node types (see catalog), or set backends.local.commands to approve or allow.",
+            remedy=f"Use node types (see catalog), or set backends.{next(iter(policies))}.commands to approve or allow.",
             example={"tool": "constants_get", "params": {"name": "R_inf"}},
         )
 
@@ -79,7 +86,7 @@ def check_command_nodes(dag: Dag, call: RunDag, swept: Sequence[str], bench: Ben
     for node in dag.nodes:
         if node.type != "command":
             continue
-        check_commands(bench.commands_policy)
+        check_commands(bench, node.backend)
         for where, params in (("spec", node.command_spec), ("params", call.params.get(node.id, {}))):
             _confine_params(params, f"{where}.{node.id}", bench)
         for name in swept:
@@ -127,12 +134,13 @@ def _spec(call: JobSubmit, bench: Bench) -> tuple[JobSpec, list[str]]:
     limit = call.timeout_sec if call.timeout_sec is not None else resources.time_limit_s
     common: dict[str, Any] = {
         "title": call.name or _title(work),
+        "image": work.image,
         "resources": resources,
         "timeout_s": limit,
         "retries": call.retries,
     }
     if work.node is not None:
-        node, warnings, pure = _node(work, work.node, bench)
+        node, warnings, pure = _node(work, work.node, call.backend, bench)
         spec = JobSpec(
             node=node,
             device=node.device,
@@ -144,7 +152,7 @@ def _spec(call: JobSubmit, bench: Bench) -> tuple[JobSpec, list[str]]:
         )
         return spec, warnings
     _globs(call.artifacts, "artifacts")
-    warnings = _device(work)
+    warnings = _device(work) if call.backend in (AUTO, HERE) else []
     spec = JobSpec(
         command=tuple(work.command) if work.command else None,
         script=work.script,
@@ -186,8 +194,9 @@ def _device(work: JobWork) -> list[str]:
     return [f"{told} The command runs on the CPU."]
 
 
-def _node(work: JobWork, wanted: NodeCallSpec, bench: Bench) -> tuple[NodeCall, list[str], bool]:
+def _node(work: JobWork, wanted: NodeCallSpec, backend: str, bench: Bench) -> tuple[NodeCall, list[str], bool]:
     from physlab_mcp.artifacts.cache_key import static_key
+    from physlab_mcp.dags.check import Limits
     from physlab_mcp.dags.validate import validate
     from physlab_mcp.nodes.data_files import file_params, pinned
 
@@ -199,8 +208,11 @@ def _node(work: JobWork, wanted: NodeCallSpec, bench: Bench) -> tuple[NodeCall, 
             remedy="Give job_spec.command or job_spec.script.",
             example={"command": ["python3", "-c", "print(1)"]},
         )
-    written = {"id": "node", **wanted.model_dump(), "device": work.device, "require_device": work.require_device}
-    checked = validate({"nodes": [written]}, bench.registry)
+    written = {
+        "id": "node", **wanted.model_dump(), "device": work.device, "require_device": work.require_device,
+        "backend": backend, "resources": work.resources.model_dump(),
+    }  # fmt: skip
+    checked = validate({"nodes": [written]}, bench.registry, limits=Limits(backends=tuple(bench.policies)))
     if checked.dag is None:
         raise defects(checked.errors, "job_spec.node")
     node = checked.dag.nodes[0]

@@ -68,7 +68,7 @@ class Orchestrator:
     async def catalog(self, call: calls.Catalog, caller: Caller) -> Reply:
         """Node types or backends."""
         del caller
-        return show_catalog(call, self.bench)
+        return await show_catalog(call, self.bench)
 
     async def define_dag(self, call: calls.DefineDag, caller: Caller) -> Reply:
         """Check a spec and store its DAG. Equal content has the equal id."""
@@ -96,7 +96,7 @@ class Orchestrator:
         if checked.dag is not None:
             found, wrong = await outlook_of(call, checked.dag, caller, self.bench, cut)
         defective = [*checked.errors, *wrong]
-        missing = lacking(checked.dag, self.bench.engine.capacity()) if checked.dag is not None else []
+        missing = lacking(checked.dag, self.bench.engine) if checked.dag is not None else []
         errors = listed(defective, "errors", call.response_format, cut, beside=found or "")
         stored = call.dag_id is not None and not defective
         given = {"sweep": call.sweep, "schedule": call.schedule}
@@ -155,6 +155,7 @@ class Orchestrator:
             sweep=sweep.canonical() if sweep is not None else None,
             parallelism=call.parallelism,
             priority=call.priority,
+            offload_policy=call.offload_policy or "",
             use_cache=call.use_cache,
             allow_large=call.allow_large,
             sandbox=True,
@@ -165,7 +166,7 @@ class Orchestrator:
         if status.ended:
             return await run_result(handle, caller, self.bench, response_format=call.response_format)
         cut: list[str] = []
-        found = [*(checked.warnings if checked is not None else ()), *lacking(dag, self.bench.engine.capacity())]
+        found = [*(checked.warnings if checked is not None else ()), *lacking(dag, self.bench.engine)]
         warnings = listed(found, "warnings", call.response_format, cut)
         return _brief(status, call.response_format, warnings, cut)
 
@@ -190,8 +191,8 @@ class Orchestrator:
         before = await engine.status(want_run(call.run_id), owner=caller.principal)
         status = before
         if not before.ended:
-            await engine.request("cancel", call.run_id, owner=caller.principal)
-            status = await after_request(engine, before, caller, "cancel")
+            seq = await engine.request("cancel", call.run_id, owner=caller.principal)
+            status = await after_request(engine, before, caller, "cancel", seq=seq)
         return _brief(status, call.response_format)
 
     async def run_list(self, call: calls.RunList, caller: Caller) -> Reply:

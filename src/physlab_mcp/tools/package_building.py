@@ -89,7 +89,7 @@ async def _reproduce(call: Package, place: Path, caller: Caller, bench: Bench) -
     """A command job: the package is verified and run again in a fresh environment; the verdict is a value of the job."""
     from physlab_mcp.bundles import job_environment
 
-    check_commands(bench.commands_policy)
+    check_commands(bench)
     root = str(bench.engine.data.root)
     words = (sys.executable, "-m", "physlab_mcp", "bundle", "reproduce", str(place), "--data-dir", root)
     spec = JobSpec(command=words, title=f"reproduce {call.run_id}", idempotent=True, sandbox=False)

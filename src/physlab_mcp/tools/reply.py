@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ class Bench:
         registry: Registry | Callable[[], Registry],
         blobs: Blobs,
         roots: list[Path],
-        commands_policy: str = "allow",
+        policies: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         planner: Callable[..., Planned | NeedsSpec] | None = None,
     ) -> None:
@@ -46,7 +46,7 @@ class Bench:
         self._registry = registry
         self.blobs = blobs
         self.roots = roots
-        self.commands_policy = commands_policy  # allow | approve | deny: commands that come from an agent
+        self.policies = policies or {"local": "allow"}  # by backend, allow | approve | deny: commands from agents
         self.limits = limits
         self.planner = planner  # a model that plans from words where the grammar cannot: (text, registry, limits=)
 

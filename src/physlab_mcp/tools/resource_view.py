@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from physlab_mcp.schemas.capacity import within
-from physlab_mcp.schemas.dag import Finding
+from physlab_mcp.schemas.dag import Finding, nodes_here
 from physlab_mcp.schemas.job import Resources
 from physlab_mcp.stores.base import JobQuery
 from physlab_mcp.tools.finding_view import finding_dict
 
 if TYPE_CHECKING:
-    from physlab_mcp.schemas.capacity import Amount
+    from physlab_mcp.engine.engine import Engine
     from physlab_mcp.schemas.dag import Dag
     from physlab_mcp.schemas.status import Status
     from physlab_mcp.tools.reply import Bench
@@ -24,10 +24,11 @@ _KNOWN = 256  # graphs
 _without: dict[str, frozenset[str]] = {}  # by graph, which never changes: its nodes that may go without
 
 
-def lacking(dag: Dag, capacity: Amount) -> list[Finding]:
-    """What nodes ask for that a machine has not, and go without."""
+def lacking(dag: Dag, engine: Engine) -> list[Finding]:
+    """What nodes ask for that this machine has not, and go without."""
+    capacity = engine.capacity()
     found: list[Finding] = []
-    for node in dag.nodes:
+    for node in nodes_here(dag, alone=engine.alone):
         asked = msgspec.convert(node.resources or {}, Resources)
         if asked.degrade:
             found += [_warning(node.id, f"{one}; it runs with that.") for one in within(asked, capacity)[1]]

@@ -60,7 +60,7 @@ class Router:
         registry: Registry | Callable[[], Registry],
         blobs: Blobs,
         roots: Sequence[Path],
-        commands_policy: str = "allow",
+        policies: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         planner: Callable[..., Planned | NeedsSpec] | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ class Router:
             registry=registry,
             blobs=blobs,
             roots=list(roots),
-            commands_policy=commands_policy,
+            policies=policies,
             limits=limits,
             planner=planner,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from physlab_mcp.errors import ConflictError, RequestError
 from physlab_mcp.schemas.handles import prefix_of
+from physlab_mcp.schemas.job import HERE
 from physlab_mcp.schemas.replies import RunReply
 from physlab_mcp.schemas.run import run_state
 from physlab_mcp.tools import render, views
@@ -273,6 +274,11 @@ def _node(one: NodeView, *, values: bool, detailed: bool) -> dict[str, Any]:
         "duration_ms": one.duration_ms,
         "device": one.device,
     }
+    if detailed or one.backend != HERE:
+        row["backend"] = one.backend
+    if detailed:
+        told = {"native_id": one.native_id, "why_here": one.why_here}
+        row |= {key: value for key, value in told.items() if value}
     reason = views.reason_dict(one.reason)
     if reason is not None and one.cached is None:
         row["reason"] = reason

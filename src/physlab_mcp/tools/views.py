@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from physlab_mcp.artifacts.blobs import Blobs
     from physlab_mcp.schemas.artifact import ArtifactRef, Figure
     from physlab_mcp.schemas.event import Event
-    from physlab_mcp.schemas.job import Reason
+    from physlab_mcp.schemas.job import Job, Reason
     from physlab_mcp.schemas.result import Failure, NodeResult
     from physlab_mcp.schemas.status import Status
 
@@ -50,6 +50,13 @@ def state_fields(status: Status, *, next_call: dict[str, Any] | None) -> dict[st
         "poll_after_s": None if status.ended else status.poll_after_s,
         "next": next_call,
     }
+
+
+def place_fields(job: Job | None) -> dict[str, Any]:
+    """Where a job is or was, its name there, and why it is there if the engine chose."""
+    if job is None:
+        return {}
+    return {"backend": job.backend, "native_id": job.native_id, "why_here": job.why_here or None}
 
 
 def reason_dict(reason: Reason) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from physlab_mcp.errors import ConflictError
 from physlab_mcp.schemas.event import Event
 from physlab_mcp.tools.reply import Caller
 
@@ -87,8 +88,13 @@ async def wait_end(engine: Engine, handle: str, caller: Caller, *, wait_s: float
     return status
 
 
-async def after_request(engine: Engine, before: Status, caller: Caller, verb: str) -> Status:
-    """The status once the engine has carried a request out, or after a few seconds: a live process takes its time."""
+async def after_request(engine: Engine, before: Status, caller: Caller, verb: str, *, seq: int) -> Status:
+    """The status once the engine has carried out a request made after `seq`, or after a few seconds: it takes its time.
+
+    Raises:
+        ConflictError: the backend of the job does not do that, and why.
+
+    """
     deadline = time.monotonic() + _CARRIED_S
     status = await engine.status(before.id, owner=caller.principal)
     if (verb, before.state) in (("pause", "paused"), ("resume", "running")):
@@ -99,5 +105,11 @@ async def after_request(engine: Engine, before: Status, caller: Caller, verb: st
         and status.state == before.state
         and (left := deadline - time.monotonic()) > 0
     ):
+        why = await engine.refusal(before.id, verb, after=seq)
+        if why is not None:
+            raise ConflictError(
+                f"{before.id} goes on: its backend does not {verb} it; {why}.", field="job_id", got=before.id,
+                remedy="Let it run, or cancel it.",
+            )  # fmt: skip
         status = await engine.wait(before.id, owner=caller.principal, since_seq=status.last_seq, timeout_s=left)
     return status
