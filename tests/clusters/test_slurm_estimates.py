@@ -167,3 +167,20 @@ async def test_a_doctor_says_of_a_host_that_cannot_be_reached_only_that(tmp_path
     assert (row.what, row.state) == ("slurm host", "fail")
     assert "127.0.0.1" in row.text
     assert row.remedy
+
+
+async def test_who_never_looks_by_itself_asks_anew_after_a_while(
+    slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in slurm.env.items():
+        monkeypatch.setenv(name, value)
+    data = DataDir(tmp_path / "data").create()
+    settings = slurm_settings(tmp_path / "physlab")
+    client = SlurmBackend(data, settings, here(settings.root), blobs=Blobs(data.blobs))
+    for _ in range(2):
+        assert (await client.describe()).detail["cluster"] == slurm.name
+    assert client.cluster.calls["sinfo"] == 1
+    monkeypatch.setattr("physlab_mcp.backends.slurm.backend._LEARN_S", 0.0)
+    assert (await client.describe()).reachable
+    assert client.cluster.calls["sinfo"] == 2
+    await client.aclose(keep=True)

@@ -280,3 +280,16 @@ async def test_the_nodes_of_a_finished_run_say_where_they_ran_in_detail(live: Ro
     assert "backend" not in short
     assert node["backend"] == "local"
     assert node["native_id"]
+
+
+async def test_the_policies_of_placement_are_told_and_one_run_may_name_its_own(tmp_path: Path):
+    async with door(tmp_path, Cluster()) as router:
+        told = (await router.call(RUNS, {"method": "catalog", "kind": "policies"})).structured["policies"]
+        assert [one["name"] for one in told] == ["local_first", "remote_first", "auto"]
+        spec = {"nodes": [{"id": "n", "tool": "flow", "method": "passthrough", "params": {"value": 1}}]}
+        run = await router.call(RUNS, {"method": "run_dag", "spec": spec, "offload_policy": "remote_first"})
+        plan = await router.bench.engine.store.get_plan(run.structured["run_id"])
+        assert plan is not None
+        assert plan.plan.offload_policy == "remote_first"
+        wrong = await router.call(RUNS, {"method": "run_dag", "spec": spec, "offload_policy": "moon_first"})
+        assert wrong.structured["error"]["field"] == "offload_policy"

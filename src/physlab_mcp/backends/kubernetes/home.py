@@ -7,7 +7,6 @@ import json
 import logging
 import shutil
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +14,7 @@ import anyio.to_thread
 import msgspec
 
 from physlab_mcp.backends.commands import Commands
+from physlab_mcp.backends.files_along import refs_in
 from physlab_mcp.backends.job_inputs import BlobStore
 from physlab_mcp.backends.kubernetes.abroad import Abroad
 from physlab_mcp.backends.kubernetes.following import ARCHIVE
@@ -22,7 +22,6 @@ from physlab_mcp.backends.kubernetes.settings import SECTION, KubernetesSettings
 from physlab_mcp.backends.kubernetes.shelf import Shelf
 from physlab_mcp.errors import PhyslabError, UnavailableError
 from physlab_mcp.paths import DataDir
-from physlab_mcp.schemas.artifact import ArtifactRef
 from physlab_mcp.schemas.job import Job
 from physlab_mcp.schemas.result import Failure, NodeResult
 
@@ -106,7 +105,7 @@ class Home:
             return msgspec.convert(body["failure"], Failure)
         answer = msgspec.convert(body["result"], NodeResult)
         place = self._data.job_folder(job.id) / "node" / "attempts" / str(job.attempt) / "artifacts"
-        refs = {ref.sha256: ref for ref in (*answer.all_artifacts(), *_shrunk(answer.values))}
+        refs = {ref.sha256: ref for ref in (*answer.all_artifacts(), *refs_in(answer.values))}
         for sha, ref in refs.items():
             if self._blobs.intact(sha):
                 continue
@@ -216,19 +215,6 @@ def _body(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
-
-
-def _shrunk(values: dict[str, Any]) -> Sequence[ArtifactRef]:
-    """References in values that were too large to stand in a result."""
-    found: list[ArtifactRef] = []
-    for value in values.values():
-        inner = value.get("$artifact") if isinstance(value, dict) else None
-        if isinstance(inner, dict):
-            try:
-                found.append(msgspec.convert(inner, ArtifactRef))
-            except msgspec.ValidationError:
-                continue
-    return found
 
 
 def _sha256(path: Path) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from physlab_mcp.backends.files_along import artifacts_named, files_below
 from physlab_mcp.backends.job_inputs import BlobStore, allowed, check_shape
 from physlab_mcp.backends.kubernetes.abroad import Abroad
 from physlab_mcp.backends.kubernetes.home import volume_folder
@@ -19,7 +18,6 @@ from physlab_mcp.errors import ForbiddenError, RejectedError
 from physlab_mcp.paths import DataDir
 from physlab_mcp.schemas.job import Job, JobSpec, NodeCall
 
-_SHA256 = re.compile(r"^(?:sha256:)?([0-9a-f]{64})\Z")
 _MOST_RAW = 16  # so many times inline_mb before it is packed
 
 
@@ -148,10 +146,10 @@ class JobFiles:
                 f"The input {source!r} is no file or folder that may be brought.", field="inputs.source", got=source,
                 remedy="Name a regular file, or a folder that holds none of physlab's own data.",
             )  # fmt: skip
-        return [("", real)] if real.is_file() else _below(real)
+        return [("", real)] if real.is_file() else files_below(real)
 
     def _artifacts(self, params: Any, bag: _Bag, call: str) -> None:
-        for digest in sorted(_named(params)):
+        for digest in sorted(artifacts_named(params)):
             if self._blobs.intact(digest):
                 bag.bring(f"{call}/artifacts/{digest[:2]}/{digest[2:]}", self._blobs.path(digest))
 
@@ -159,7 +157,7 @@ class JobFiles:
         """What an earlier attempt left; on a volume it lies there already."""
         folder = self._data.job_folder(job.id) / "checkpoint"
         if job.attempt > 1 and self._settings.way_home() != "volume" and folder.is_dir():
-            for name, path in _below(folder):
+            for name, path in files_below(folder):
                 bag.bring(f"checkpoint/{name}", path)
 
 
@@ -185,28 +183,3 @@ class _Bag:
         self.files[path] = source.read_bytes()
         if told.st_mode & 0o100:
             self.executable.append(path)
-
-
-def _below(folder: Path) -> list[tuple[str, Path]]:
-    found: list[tuple[str, Path]] = []
-    for place, _, names in os.walk(folder):
-        for name in sorted(names):
-            path = Path(place, name)
-            if path.is_file() and not path.is_symlink():
-                found.append((str(path.relative_to(folder)), path))
-    return found
-
-
-def _named(params: Any) -> set[str]:
-    """The artifacts that parameters of a node call name."""
-    if isinstance(params, str):
-        found = _SHA256.match(params) if params.startswith("sha256:") else None
-        return {found.group(1)} if found else set()
-    if isinstance(params, dict):
-        inner = params.get("$artifact")
-        own = inner.get("sha256") if isinstance(inner, dict) else None
-        mine = {own.removeprefix("sha256:")} if isinstance(own, str) and _SHA256.match(own) else set()
-        return mine.union(*map(_named, params.values()))
-    if isinstance(params, list | tuple):
-        return set().union(*map(_named, params))
-    return set()

@@ -173,7 +173,9 @@ class SlurmBackend:
 
     async def describe(self) -> BackendInfo:
         """See Backend."""
-        if not self._tasks and self.cluster.limits is None:  # a client's object, which never looks by itself
+        old = self.cluster.limits is None or time.monotonic() - self._learnt > _LEARN_S
+        if old and not self._tasks:  # a client's object, which never looks by itself
+            self._learnt = time.monotonic()
             await self.cluster.learn()
             await self._python.glance()
         with anyio.move_on_after(_FIRST_S):

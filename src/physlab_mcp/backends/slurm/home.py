@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 
 from physlab_mcp.backends.commands import Commands
+from physlab_mcp.backends.files_along import refs_in
 from physlab_mcp.backends.hosts.host import Host
 from physlab_mcp.backends.job_inputs import BlobStore
 from physlab_mcp.backends.slurm.abroad import Abroad
@@ -113,7 +114,7 @@ class Home:
         if body["outcome"] != "succeeded":
             return msgspec.convert(body["failure"], Failure)
         answer = msgspec.convert(body["result"], NodeResult)
-        refs = {ref.sha256: ref for ref in (*answer.all_artifacts(), *_shrunk(answer.values))}
+        refs = {ref.sha256: ref for ref in (*answer.all_artifacts(), *refs_in(answer.values))}
         place = self.attempt(one) / "artifacts"
         await self._files({
             f"{one.call}/artifacts/{sha[:2]}/{sha[2:]}": (place / sha, sha) for sha in refs if not self._blobs.intact(sha)
@@ -145,21 +146,6 @@ def _plain(path: str) -> Path:
     if place.is_absolute() or ".." in place.parts:
         raise NotFoundError(f"The path {path!r} leads out of the job's folder.", field="path", got=path)
     return place
-
-
-def _shrunk(values: Any) -> list[Any]:
-    """References in values that were too large to stand in a result."""
-    from physlab_mcp.schemas.artifact import ArtifactRef
-
-    found: list[Any] = []
-    for value in values.values():
-        inner = value.get("$artifact") if isinstance(value, dict) else None
-        if isinstance(inner, dict):
-            try:
-                found.append(msgspec.convert(inner, ArtifactRef))
-            except msgspec.ValidationError:
-                continue
-    return found
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +12,7 @@ from typing import Any
 import anyio.to_thread
 
 from physlab_mcp import __version__
+from physlab_mcp.backends.files_along import artifacts_named, files_below
 from physlab_mcp.backends.hosts.host import Host
 from physlab_mcp.backends.job_inputs import BlobStore, allowed, check_shape
 from physlab_mcp.backends.slurm.abroad import Abroad
@@ -25,7 +24,6 @@ from physlab_mcp.schemas.job import JobSpec, NodeCall
 
 File = tuple[str, bytes, int]
 _BROUGHT_S = 60.0
-_SHA256 = re.compile(r"^(?:sha256:)?([0-9a-f]{64})\Z")
 
 
 class JobFiles:
@@ -125,7 +123,7 @@ class JobFiles:
                 await self._host.push_blob(digest, path)
                 mode = 0o700 if path.stat().st_mode & 0o100 else 0o600
                 staged.append({"sha256": digest, "target": f"{base}/{target / name}", "mode": mode})
-        for digest in sorted(_named(one.params) | self._functions.named(one.job.spec, one.params)):
+        for digest in sorted(artifacts_named(one.params) | self._functions.named(one.job.spec, one.params)):
             if self._blobs.intact(digest):
                 await self._bring(digest)
                 place = f"node/attempts/{one.job.attempt}/artifacts/{digest[:2]}/{digest[2:]}"
@@ -155,28 +153,7 @@ class JobFiles:
             )  # fmt: skip
         if real.is_file():
             return [("", real, _sha256(real))]
-        found: list[tuple[str, Path, str]] = []
-        for folder, _, names in os.walk(real):
-            for name in sorted(names):
-                path = Path(folder, name)
-                if path.is_file() and not path.is_symlink():
-                    found.append((str(path.relative_to(real)), path, _sha256(path)))
-        return found
-
-
-def _named(params: Any) -> set[str]:
-    """The artifacts that parameters of a node call name."""
-    if isinstance(params, str):
-        found = _SHA256.match(params) if params.startswith("sha256:") else None
-        return {found.group(1)} if found else set()
-    if isinstance(params, dict):
-        inner = params.get("$artifact")
-        own = inner.get("sha256") if isinstance(inner, dict) else None
-        mine = {own.removeprefix("sha256:")} if isinstance(own, str) and _SHA256.match(own) else set()
-        return mine.union(*map(_named, params.values()))
-    if isinstance(params, list | tuple):
-        return set().union(*map(_named, params))
-    return set()
+        return [(name, path, _sha256(path)) for name, path in files_below(real)]
 
 
 def _sha256(path: Path) -> str:
