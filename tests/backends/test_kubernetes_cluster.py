@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.backends.kube_objects import settings
 
-from physlab_mcp.backends.kubernetes.api import RefusalError, place_of, refusal_of
+from physlab_mcp.backends.kubernetes.api import Api, RefusalError, place_of, refusal_of
 from physlab_mcp.backends.kubernetes.cluster import amount, check_room, holdings, most
 from physlab_mcp.backends.kubernetes.pods import RUNNER_BYTES
-from physlab_mcp.errors import RejectedError
+from physlab_mcp.errors import RejectedError, UnavailableError
 from physlab_mcp.schemas.job import JobSpec, Resources
 
 
@@ -79,3 +79,12 @@ def test_paths_are_those_of_the_api():
     assert place_of("Job", "n", "x") == "/apis/batch/v1/namespaces/n/jobs/x"
     assert place_of("Pod", "n", "x", "log") == "/api/v1/namespaces/n/pods/x/log"
     assert place_of("Secret", "n") == "/api/v1/namespaces/n/secrets"
+
+
+async def test_a_missing_kubeconfig_is_named_and_fills_no_log(tmp_path, caplog):
+    api = Api(settings(kubeconfig=str(tmp_path / "none")))
+    with pytest.raises(UnavailableError) as refused:
+        await api.get("/version")
+    assert (refused.value.field, refused.value.got) == ("backends.kubernetes.kubeconfig", str(tmp_path / "none"))
+    assert not caplog.records
+    await api.aclose()

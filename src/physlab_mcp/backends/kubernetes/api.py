@@ -90,6 +90,8 @@ class Api:
         made = client.Configuration()
         settings = self._settings
         named = settings.kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+        if not settings.in_cluster and not any(Path(one).expanduser().is_file() for one in named.split(os.pathsep)):
+            raise _unusable(named, "there is no such file")  # the client would write that into the log at each try
         try:
             if settings.in_cluster:
                 config.load_incluster_config(client_configuration=made)
@@ -100,11 +102,7 @@ class Api:
             made.connection_pool_maxsize = 0  # many watches and logs are open at once; requests are counted here
             return client.ApiClient(made)
         except Exception as error:  # yaml's, ssl's and the client's own
-            place = "the pod's service account" if settings.in_cluster else named
-            raise UnavailableError(
-                f"The Kubernetes configuration cannot be used ({place}): {error}", field=f"{SECTION}.kubeconfig",
-                got=place, remedy=f"Set {SECTION}.kubeconfig and {SECTION}.context, or mend the file.",
-            ) from error  # fmt: skip
+            raise _unusable("the pod's service account" if settings.in_cluster else named, str(error)) from error
 
     async def aclose(self) -> None:
         """Close all connections; they are opened again when something is asked."""
@@ -268,3 +266,10 @@ async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             raise UnavailableError("The Kubernetes API server sends a line without an end.", got=len(rest))
     if rest:
         yield rest
+
+
+def _unusable(place: str, why: str) -> UnavailableError:
+    return UnavailableError(
+        f"The Kubernetes configuration cannot be used ({place}): {why}", field=f"{SECTION}.kubeconfig",
+        got=place, remedy=f"Set {SECTION}.kubeconfig and {SECTION}.context, or mend the file.",
+    )  # fmt: skip
