@@ -293,3 +293,15 @@ async def test_the_policies_of_placement_are_told_and_one_run_may_name_its_own(t
         assert plan.plan.offload_policy == "remote_first"
         wrong = await router.call(RUNS, {"method": "run_dag", "spec": spec, "offload_policy": "moon_first"})
         assert wrong.structured["error"]["field"] == "offload_policy"
+
+
+async def test_a_job_may_say_at_which_signal_it_keeps_its_progress(tmp_path: Path):
+    async with door(tmp_path, Cluster()) as router:
+        work = {"command": ["true"], "checkpoint_signal": "USR1"}
+        made = await router.call(JOBS, {"method": "job_submit", "backend": "slurm", "job_spec": work})
+        job = (await router.bench.engine.store.get_jobs([made.structured["job_id"]]))[0]
+        assert job.spec.checkpoint_signal == "USR1"
+        work["checkpoint_signal"] = "KILL"
+        wrong = await router.call(JOBS, {"method": "job_submit", "backend": "slurm", "job_spec": work})
+        assert wrong.structured["error"]["field"] == "job_spec.checkpoint_signal"
+        assert "USR1" in wrong.text

@@ -24,7 +24,7 @@ class Call(CallPart):
     example: ClassVar[dict[str, Any]] = {}
 
     response_format: Literal["concise", "detailed"] = Field(default="concise")
-    session_id: str | None = Field(default=None, min_length=1, max_length=200, description="groups calls and lists")
+    session_id: str | None = Field(default=None, min_length=1, max_length=200, description="groups calls")
 
     @classmethod
     def method_name(cls) -> str:
@@ -57,7 +57,7 @@ class Listing(Call):
     """Base of methods that answer in pages."""
 
     limit: int = Field(default=20, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=2000, description="an earlier next_cursor")
+    cursor: str | None = Field(default=None, max_length=2000, description="next_cursor")
 
 
 LISTED_STATES = Literal[

@@ -51,7 +51,8 @@ class JobWork(CallPart):
     mounts: list[MountSpec] = Field(default_factory=list, max_length=100)
     workdir: str | None = None
     inputs: list[InputSpec] = Field(default_factory=list, max_length=1000)
-    idempotent: bool = Field(default=False, description="safe to run again after a loss")
+    idempotent: bool = Field(default=False, description="may run again")
+    checkpoint_signal: Literal["USR1", "USR2", "TERM", "INT", "HUP"] | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> JobWork:

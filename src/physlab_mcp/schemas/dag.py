@@ -34,7 +34,7 @@ class ResourceSpec(_Model):
     gpu: int = Field(default=0, ge=0, le=64)
     nodes: int = Field(default=1, ge=1, le=10_000)
     time_limit: str | None = Field(default=None, description='such as "1:00:00"')
-    require: bool = Field(default=True, description="false: go without what is missing")
+    require: bool = Field(default=True, description="false: go without")
 
 
 class NodeSpec(_Model):

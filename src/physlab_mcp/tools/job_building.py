@@ -168,6 +168,7 @@ def _spec(call: JobSubmit, bench: Bench) -> tuple[JobSpec, list[str]]:
         artifacts_path=_inside(call.artifacts_path, "artifacts_path"),
         artifacts=tuple(call.artifacts),
         idempotent=work.idempotent,
+        checkpoint_signal=work.checkpoint_signal or "",
         sandbox=True,
         stream_logs=call.stream_logs,
         **common,
